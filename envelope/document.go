@@ -1,0 +1,57 @@
+package envelope
+
+// An AgentKind says what an agent is.
+type AgentKind uint
+
+const (
+	User    AgentKind = 1 // a person
+	Service AgentKind = 2 // a program
+	Group   AgentKind = 3 // agents who share keys
+	Box     AgentKind = 4 // a company's node or nodes; signs, and reads nothing
+)
+
+// A Document is one version of what an agent publishes about itself: its keys
+// and, for a group, its members. An agent's documents form a chain, each
+// signed by the key before it; the hash of the first is the agent's id.
+// The format is docs/keys.md.
+type Document struct {
+	Format  uint      `cbor:"1,keyasint"` // 1
+	Kind    AgentKind `cbor:"2,keyasint"`
+	Version uint64    `cbor:"3,keyasint"` // 1 for the first
+	// Agent is the id; zero in the first document, whose hash it is.
+	Agent  AgentID `cbor:"4,keyasint,omitzero"`
+	Parent Hash    `cbor:"5,keyasint,omitzero"` // hash of the document before; zero in the first
+	Time   int64   `cbor:"6,keyasint"`          // Unix milliseconds, by the author's clock; never used to order
+	// Name is the full name that the agent goes by, such as "adam@a-tech". It
+	// is a claim: only the box's binding makes the name the agent's.
+	Name string       `cbor:"7,keyasint,omitempty"`
+	Keys []SigningKey `cbor:"8,keyasint"` // public signing keys; one of each algorithm
+	// Recipient is the age recipient, age1pq1… or age1…; empty for a box.
+	Recipient string `cbor:"9,keyasint,omitempty"`
+	// Locked is the hash of the attachment with the agent's secrets, locked by
+	// a passphrase; zero where they are kept elsewhere.
+	Locked Hash       `cbor:"10,keyasint,omitzero"`
+	Group  *GroupPart `cbor:"11,keyasint,omitempty"` // for groups only
+
+	signed *Signed
+}
+
+// A GroupPart is what the document of a group says beyond an agent's.
+type GroupPart struct {
+	Epoch   uint64    `cbor:"1,keyasint"` // 1 for the first; each removal of a member makes a new one, with new keys
+	Admins  []AgentID `cbor:"2,keyasint"` // users and services who may change the group, ascending
+	Members []Member  `cbor:"3,keyasint"` // ascending by ID
+	// Boxes are the hashes of the attachments with the epoch's secrets, each
+	// an age file for at most 500 members whose recipients are of one type.
+	Boxes []Hash `cbor:"4,keyasint"`
+	// Previous is the hash of the attachment with the secrets of the epoch
+	// before, an age file for this epoch's recipient; zero in the first epoch.
+	Previous Hash `cbor:"5,keyasint,omitzero"`
+}
+
+// A Member is one member of a group.
+type Member struct {
+	ID      AgentID `cbor:"1,keyasint"`
+	Version uint64  `cbor:"2,keyasint"` // of the member's document whose recipient the box is sealed to
+	Box     uint    `cbor:"3,keyasint"` // index into GroupPart.Boxes
+}
