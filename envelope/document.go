@@ -1,5 +1,10 @@
 package envelope
 
+import (
+	"crypto/ed25519"
+	"fmt"
+)
+
 // An AgentKind says what an agent is.
 type AgentKind uint
 
@@ -9,6 +14,21 @@ const (
 	Group   AgentKind = 3 // agents who share keys
 	Box     AgentKind = 4 // a company's node or nodes; signs, and reads nothing
 )
+
+// String returns the kind's name in lower case.
+func (k AgentKind) String() string {
+	switch k {
+	case User:
+		return "user"
+	case Service:
+		return "service"
+	case Group:
+		return "group"
+	case Box:
+		return "box"
+	}
+	return fmt.Sprintf("kind %d", uint(k))
+}
 
 // A Document is one version of what an agent publishes about itself: its keys
 // and, for a group, its members. An agent's documents form a chain, each
@@ -34,6 +54,46 @@ type Document struct {
 	Group  *GroupPart `cbor:"11,keyasint,omitempty"` // for groups only
 
 	signed *Signed
+}
+
+// ID returns the agent's id.
+func (d *Document) ID() AgentID {
+	if d.Version == 1 {
+		return AgentID(d.Hash())
+	}
+	return d.Agent
+}
+
+// Hash returns the hash that names this version of the document. Like ID,
+// Signed, Attachment and Bare it is for documents that were parsed or signed.
+func (d *Document) Hash() Hash { return d.signed.Hash() }
+
+// Signed returns the document's outer form. It must not be changed.
+func (d *Document) Signed() *Signed { return d.signed }
+
+// SigningKey returns the agent's Ed25519 public key.
+func (d *Document) SigningKey() ed25519.PublicKey { return ed25519.PublicKey(d.Keys[0].Key) }
+
+// Attachment returns the attachment with the given hash, or nil if d came
+// without it.
+func (d *Document) Attachment(name Hash) []byte {
+	if len(d.signed.Attachments) == 0 {
+		return nil
+	}
+	for i, n := range d.attachmentNames() {
+		if n == name {
+			return d.signed.Attachments[i]
+		}
+	}
+	return nil
+}
+
+// Bare returns d without attachments: enough to verify signatures with and to
+// seal for, and much smaller where the group is large.
+func (d *Document) Bare() *Document {
+	bare := *d
+	bare.signed = &Signed{Body: d.signed.Body, Signatures: d.signed.Signatures}
+	return &bare
 }
 
 // A GroupPart is what the document of a group says beyond an agent's.
