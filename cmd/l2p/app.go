@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"l2p/envelope"
+)
+
+// version is set by the linker: -ldflags "-X main.version=v0.1.0".
+var version = "devel"
+
+// commands lists the subcommands in the order in which help shows them. Each
+// is made by a function in a file of its own, named after it.
+func commands(s *session) []*cli.Command {
+	return []*cli.Command{}
+}
+
+// globalFlags are those that every command takes, before or after its name.
+func globalFlags(s *session) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "home", Usage: "keep everything in `DIR`", EnvVars: []string{"L2P_HOME"}, DefaultText: "~/.l2p", Destination: &s.home},
+		&cli.StringFlag{Name: "node", Usage: "talk to the node at `NODE@HOST:PORT` instead of the one of --home", EnvVars: []string{"L2P_NODE"}, Destination: &s.nodeAddr},
+		&cli.StringFlag{Name: "as", Usage: "act as `AGENT` (a name or id in the keystore)", DefaultText: "what `l2p agent use` set", EnvVars: []string{"L2P_AS"}, Destination: &s.as},
+		&cli.StringFlag{Name: "passphrase-file", Usage: "read the passphrase from the first line of `FILE`", EnvVars: []string{"L2P_PASSPHRASE_FILE"}, Destination: &s.passphraseFile},
+		&cli.BoolFlag{Name: "json", Usage: "write results as JSON", DisableDefaultText: true, Destination: &s.json},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "write no remarks to standard error, only errors", DisableDefaultText: true, Destination: &s.quiet},
+	}
+}
+
+// newApp puts the command line together.
+func newApp(s *session) *cli.App {
+	app := &cli.App{
+		Name:                      "l2p",
+		Usage:                     "share sealed files in a federation of boxes",
+		UsageText:                 "l2p [global flags] command [flags] [arguments]",
+		Version:                   version,
+		Flags:                     globalFlags(s),
+		Commands:                  commands(s),
+		HideHelpCommand:           true, // arrange turns "help" into --help
+		DisableSliceFlagSeparator: true, // a name with a comma stays one name
+		Reader:                    s.stdin,
+		Writer:                    s.stdout,
+		ErrWriter:                 io.Discard, // run prints errors, all of them and once
+		ExitErrHandler:            func(*cli.Context, error) {},
+		OnUsageError:              usageError,
+		Before:                    func(*cli.Context) error { return s.setHome() },
+	}
+	prepare(app.Commands)
+	return app
+}
+
+// prepare sets what all commands have in common.
+func prepare(cmds []*cli.Command) {
+	for _, c := range cmds {
+		c.HideHelpCommand = true
+		c.OnUsageError = usageError
+		prepare(c.Subcommands)
+	}
+}
+
+func usageError(c *cli.Context, err error, _ bool) error {
+	return envelope.WithHint(envelope.Errorf(envelope.Usage, "%s", printable(err.Error())), "see `%s`", helpFor(c.Command.HelpName))
+}
+
+// helpFor returns the command line that shows the help of a command, which may be "".
+func helpFor(name string) string {
+	if name == "" || name == "l2p" {
+		return "l2p help"
+	}
+	return "l2p help " + strings.TrimPrefix(name, "l2p ")
+}
+
+// run runs the command line args (without the program's name) and returns the
+// exit code. It prints an error, if there is one, in one line.
+func run(ctx context.Context, s *session, args []string) int {
+	defer s.close()
+	app := newApp(s)
+	args, err := arrange(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, append([]string{"l2p"}, args...))
+	}
+	if err == nil {
+		return 0
+	}
+	return fail(s, err)
+}
+
+// operands returns the command's arguments, which must be at least least and
+// at most most in number (most < 0: any number).
+func operands(c *cli.Context, least, most int) ([]string, error) {
+	n := c.NArg()
+	switch {
+	case n < least && n == 0:
+		return nil, usagef(c, "%s needs %s", c.Command.HelpName, c.Command.ArgsUsage)
+	case n < least:
+		return nil, usagef(c, "%s needs more: %s", c.Command.HelpName, c.Command.ArgsUsage)
+	case most == 0 && n > 0:
+		return nil, usagef(c, "%s takes no arguments, not %s", c.Command.HelpName, quoted(c.Args().First()))
+	case most >= 0 && n > most:
+		return nil, usagef(c, "%s takes only %s, not %s as well", c.Command.HelpName, c.Command.ArgsUsage, quoted(c.Args().Get(most)))
+	}
+	return c.Args().Slice(), nil
+}
+
+// usagef returns an error of kind Usage with a hint to the command's help.
+func usagef(c *cli.Context, format string, args ...any) error {
+	return envelope.WithHint(envelope.Errorf(envelope.Usage, format, args...), "see `%s`", helpFor(c.Command.HelpName))
+}

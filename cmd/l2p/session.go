@@ -1,0 +1,94 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"l2p/envelope"
+)
+
+// A session is one run of l2p: the streams it reads and writes, what the
+// global flags say, and what is opened on first use (the keystore, the
+// connection to the node) and closed at the end.
+type session struct {
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+
+	// What the global flags say; see globalFlags.
+	home           string // directory of everything l2p keeps
+	nodeAddr       string // "<l2pnode1…>@host:port"; empty: the node of home
+	as             string // agent to act as, a name or an id; empty: the keystore's default
+	json           bool
+	quiet          bool
+	passphraseFile string
+
+	closers []func() error // run in reverse order at the end
+
+	mu         sync.Mutex
+	unfinished map[string]bool // temporary files to remove if a signal ends the run
+}
+
+func newSession(stdin io.Reader, stdout, stderr io.Writer) *session {
+	return &session{stdin: stdin, stdout: stdout, stderr: stderr, unfinished: make(map[string]bool)}
+}
+
+// keystoreDir is where agents' keys are.
+func (s *session) keystoreDir() string { return filepath.Join(s.home, "keystore") }
+
+// nodeDir is the state directory of the own node.
+func (s *session) nodeDir() string { return filepath.Join(s.home, "node") }
+
+// setHome checks and completes what --home says.
+func (s *session) setHome() error {
+	if s.home == "" {
+		dir, err := os.UserHomeDir()
+		if err != nil {
+			return envelope.WithHint(envelope.Errorf(envelope.Usage, "no home directory: %w", err),
+				"say where l2p keeps its files with --home DIR or L2P_HOME")
+		}
+		s.home = filepath.Join(dir, ".l2p")
+	}
+	abs, err := filepath.Abs(s.home)
+	if err != nil {
+		return envelope.Errorf(envelope.Other, "--home: %w", err)
+	}
+	s.home = abs
+	return nil
+}
+
+// onClose has f called when the run ends, after everything opened later.
+func (s *session) onClose(f func() error) { s.closers = append(s.closers, f) }
+
+// close releases what the run opened.
+func (s *session) close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		_ = s.closers[i]() // only releases: what matters was synced before
+	}
+	s.closers = nil
+}
+
+// willFinish notes a temporary file that must not outlive the run.
+func (s *session) willFinish(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unfinished[path] = true
+}
+
+// finished forgets a temporary file that is renamed or removed.
+func (s *session) finished(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.unfinished, path)
+}
+
+// removeUnfinished removes the temporary files of a run that a signal ended.
+func (s *session) removeUnfinished() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for path := range s.unfinished {
+		os.Remove(path)
+	}
+}
