@@ -1,0 +1,181 @@
+package agentd
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"l2p/envelope"
+)
+
+// Names in a state directory.
+const (
+	fileLock        = "lock"
+	fileNodeKey     = "node.key"
+	fileBoxKey      = "box.key"
+	fileBoxDocument = "box.document"
+	fileOperatorKey = "operator.key"
+	fileRootKey     = "root.key"
+	fileRoster      = "roster.cbor"
+	fileGossipKey   = "gossip.key"
+	filePeers       = "peers.cbor"
+	fileEndpoint    = "endpoint"
+)
+
+// maxStateFile bounds what is read of any one small file, in bytes.
+const maxStateFile = 1 << 20
+
+// A stateDir is a node's state directory, locked against a second node.
+type stateDir struct {
+	dir  string
+	lock *os.File
+}
+
+// openState makes the directory where it doesn't exist and locks it. A
+// directory in which a node runs already is an error of kind Conflict.
+func openState(dir string) (*stateDir, error) {
+	if dir == "" {
+		return nil, envelope.Errorf(envelope.Usage, "agentd needs a state directory")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, envelope.Errorf(envelope.Other, "make the state directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, fileLock), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, envelope.Errorf(envelope.Other, "open the state directory: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, envelope.WithHint(
+				envelope.Errorf(envelope.Conflict, "another agentd runs in %+q", dir),
+				"stop it first, or use another --state")
+		}
+		return nil, envelope.Errorf(envelope.Other, "lock the state directory: %w", err)
+	}
+	return &stateDir{dir: dir, lock: lock}, nil
+}
+
+// close gives the directory free.
+func (s *stateDir) close() error { return s.lock.Close() }
+
+func (s *stateDir) path(name string) string { return filepath.Join(s.dir, name) }
+
+// read returns the content of a small file, or nil where there is none.
+func (s *stateDir) read(name string) ([]byte, error) {
+	data, err := os.ReadFile(s.path(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, envelope.Errorf(envelope.Other, "read the node's state: %w", err)
+	case len(data) > maxStateFile:
+		return nil, envelope.Errorf(envelope.Corrupt, "%+q has %d bytes, far more than it should", s.path(name), len(data))
+	}
+	return data, nil
+}
+
+// write replaces a file atomically and durably, with mode 0600.
+func (s *stateDir) write(name string, data []byte) error {
+	err := writeFile(s.dir, name, data)
+	if err != nil {
+		return envelope.Errorf(envelope.Other, "write the node's state: %w", err)
+	}
+	return nil
+}
+
+func writeFile(dir, name string, data []byte) (err error) {
+	f, err := os.CreateTemp(dir, "."+name+"-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// remove deletes a file; that there is none is no error.
+func (s *stateDir) remove(name string) error {
+	if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return envelope.Errorf(envelope.Other, "change the node's state: %w", err)
+	}
+	return syncDir(s.dir)
+}
+
+// rename moves a file aside within the directory.
+func (s *stateDir) rename(from, to string) error {
+	if err := os.Rename(s.path(from), s.path(to)); err != nil {
+		return envelope.Errorf(envelope.Other, "change the node's state: %w", err)
+	}
+	return syncDir(s.dir)
+}
+
+// secret returns the 32 bytes that a file holds as hexadecimal digits, or nil
+// where there is no such file.
+func (s *stateDir) secret(name string) ([]byte, error) {
+	text, err := s.read(name)
+	if text == nil || err != nil {
+		return nil, err
+	}
+	secret, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(secret) != 32 {
+		return nil, envelope.Errorf(envelope.Corrupt, "%+q is damaged: it should hold 64 hexadecimal digits", s.path(name))
+	}
+	return secret, nil
+}
+
+func (s *stateDir) writeSecret(name string, secret []byte) error {
+	return s.write(name, []byte(hex.EncodeToString(secret)+"\n"))
+}
+
+// key returns the key in a file, or nil where there is no such file.
+func (s *stateDir) key(name string) (ed25519.PrivateKey, error) {
+	seed, err := s.secret(name)
+	if seed == nil || err != nil {
+		return nil, err
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// makeKey returns the key in a file, which it makes where there is none.
+func (s *stateDir) makeKey(name string) (ed25519.PrivateKey, error) {
+	key, err := s.key(name)
+	if key != nil || err != nil {
+		return key, err
+	}
+	_, key, err = ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, err
+	}
+	return key, s.writeSecret(name, key.Seed())
+}

@@ -1,0 +1,142 @@
+// Command agentd runs one node of an l2p network: flags make a Config, and the
+// Config runs until a signal ends it. It must not know anything else; what a
+// node is and does stands in package agentd.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"l2p/agentd"
+)
+
+// version is set by the linker: -ldflags "-X main.version=v0.1.0".
+var version = "devel"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal kills
+	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+}
+
+// run runs the command line args (with the program's name) and returns the
+// exit code. It prints an error, if there is one, in one line.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := newApp(stdout, stderr).RunContext(ctx, args)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "agentd:", strings.ReplaceAll(err.Error(), "\n", " "))
+	return agentd.ExitCode(err)
+}
+
+func newApp(stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:      "agentd",
+		Usage:     "run a node of an l2p network",
+		UsageText: "agentd [flags]",
+		Description: "A node keeps its share of the network's sealed data and answers l2p.\n" +
+			"It runs until it is interrupted or terminated, or until `l2p stop`.\n" +
+			"A new node waits for `l2p init` or `l2p join`, unless --join is given.\n" +
+			"Exit codes are those of l2p: 0 after a stop in good order, 2 for a wrong command line,\n" +
+			"9 where another agentd runs in the same state directory, 1 for most else.",
+		Version: version,
+		Flags: []cli.Flag{
+			&cli.PathFlag{Name: "state", Usage: "keep everything in `DIR`", EnvVars: []string{"L2P_STATE"}, DefaultText: "$L2P_HOME/node, ~/.l2p/node"},
+			&cli.StringFlag{Name: "listen", Usage: "listen on UDP `HOST:PORT`; port 0 is any free port", Value: agentd.DefaultListen, EnvVars: []string{"L2P_LISTEN"}},
+			&cli.StringSliceFlag{Name: "bootstrap", Usage: "try `HOST:PORT` to reach the own network, beside the addresses remembered; may be repeated"},
+			&cli.StringFlag{Name: "join", Usage: "a box that is in no network yet joins one by `TICKET`, or asks for admission at HOST:PORT"},
+			&cli.BoolFlag{Name: "no-mdns", Usage: "don't announce the node on the local network, nor look for others there"},
+			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` debug, info, warn or error", Value: "info"},
+			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` text or json", Value: "text"},
+		},
+		Commands: []*cli.Command{{
+			Name: "man", Usage: "write the man page", Hidden: true,
+			Action: func(c *cli.Context) error {
+				page, err := c.App.ToMan()
+				if err == nil {
+					_, err = io.WriteString(c.App.Writer, page)
+				}
+				return err
+			},
+		}},
+		HideHelpCommand: true,
+		Writer:          stdout,
+		ErrWriter:       io.Discard, // run prints errors, all of them and once
+		ExitErrHandler:  func(*cli.Context, error) {},
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return agentd.UsageError("%v", err) },
+	}
+	app.Action = func(c *cli.Context) error {
+		if c.NArg() > 0 {
+			return agentd.UsageError("agentd takes no arguments, not %+q", c.Args().First())
+		}
+		cfg, err := configOf(c, stderr)
+		if err != nil {
+			return err
+		}
+		node, err := agentd.New(cfg)
+		if err != nil {
+			return err
+		}
+		return node.Run(c.Context)
+	}
+	return app
+}
+
+// configOf makes a node's configuration from the flags.
+func configOf(c *cli.Context, logTo io.Writer) (agentd.Config, error) {
+	var cfg agentd.Config
+	log, err := newLog(logTo, c.String("log-level"), c.String("log-format"))
+	if err != nil {
+		return cfg, err
+	}
+	state := c.Path("state")
+	if state == "" {
+		if state, err = defaultState(); err != nil {
+			return cfg, err
+		}
+	}
+	return agentd.Config{
+		State:     state,
+		Listen:    c.String("listen"),
+		Bootstrap: c.StringSlice("bootstrap"),
+		Join:      c.String("join"),
+		MDNS:      !c.Bool("no-mdns"),
+		Log:       log,
+	}, nil
+}
+
+func defaultState() (string, error) {
+	if home := os.Getenv("L2P_HOME"); home != "" {
+		return filepath.Join(home, "node"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", agentd.UsageError("no home directory: %v; say where the node keeps its files with --state DIR", err)
+	}
+	return filepath.Join(home, ".l2p", "node"), nil
+}
+
+func newLog(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, agentd.UsageError("--log-level %+q is none of debug, info, warn, error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, agentd.UsageError("--log-format %+q is neither text nor json", format)
+}
