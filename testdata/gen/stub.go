@@ -1,0 +1,4 @@
+package main
+
+func writeAdmission(w *writer) {}
+func writeMessages(w *writer) {}
