@@ -28,7 +28,7 @@ type session struct {
 	closers []func() error // run in reverse order at the end
 
 	mu         sync.Mutex
-	unfinished map[string]bool // temporary files to remove if a signal ends the run
+	unfinished map[string]bool // temporary files and folders to remove if a signal ends the run
 }
 
 func newSession(stdin io.Reader, stdout, stderr io.Writer) *session {
@@ -70,7 +70,7 @@ func (s *session) close() {
 	s.closers = nil
 }
 
-// willFinish notes a temporary file that must not outlive the run.
+// willFinish notes a temporary file or folder that must not outlive the run.
 func (s *session) willFinish(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,11 +84,11 @@ func (s *session) finished(path string) {
 	delete(s.unfinished, path)
 }
 
-// removeUnfinished removes the temporary files of a run that a signal ended.
+// removeUnfinished removes the temporary files and folders of a run that a signal ended.
 func (s *session) removeUnfinished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for path := range s.unfinished {
-		os.Remove(path)
+		removeTree(path)
 	}
 }
