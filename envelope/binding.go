@@ -49,8 +49,11 @@ func parseBinding(s *Signed) (*Binding, error) {
 	if s.Attachments != nil {
 		return nil, Errorf(Corrupt, "binding has attachments")
 	}
+	if err := checkOtherSignatures(s); err != nil {
+		return nil, err
+	}
 	b.signed = s
-	return &b, checkOtherSignatures(s)
+	return &b, nil
 }
 
 // Signed returns the binding's outer form. It must not be changed.

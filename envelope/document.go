@@ -114,4 +114,8 @@ type Member struct {
 	ID      AgentID `cbor:"1,keyasint"`
 	Version uint64  `cbor:"2,keyasint"` // of the member's document whose recipient the box is sealed to
 	Box     uint    `cbor:"3,keyasint"` // index into GroupPart.Boxes
+	// Epoch is the epoch of that version where the member is itself a group,
+	// and zero otherwise. Where the nested group has a newer epoch, its former
+	// members can still open this box: see docs/keys.md.
+	Epoch uint64 `cbor:"4,keyasint,omitzero"`
 }

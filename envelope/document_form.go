@@ -42,7 +42,10 @@ func parseDocument(s *Signed) (*Document, error) {
 	if err := d.checkAttachments(); err != nil {
 		return nil, err
 	}
-	return &d, checkOtherSignatures(s)
+	if err := checkOtherSignatures(s); err != nil {
+		return nil, err
+	}
+	return &d, nil
 }
 
 // checkOtherSignatures bounds the signatures of algorithms that this program
@@ -167,7 +170,7 @@ func (d *Document) checkGroup() error {
 			return Errorf(Corrupt, "members of a group are not ascending")
 		}
 		last = m.ID
-		if m.Version == 0 || m.Box >= uint(len(sizes)) || m.ID == d.Agent {
+		if m.Version == 0 || m.Epoch > m.Version || m.Box >= uint(len(sizes)) || m.ID == d.Agent {
 			return Errorf(Corrupt, "malformed member of a group")
 		}
 		sizes[m.Box]++
