@@ -55,6 +55,7 @@ var kinds = map[Type]kind{
 	TypeListRecords: {name: "ListRecords", from: both, reply: TypeRecords, answer: 256 << 10},
 	TypeRecords:     {name: "Records", data: MaxRecordData},
 	TypeMemberships: {name: "Memberships", from: both, reply: TypeRecords, answer: 256 << 10},
+	TypeHasRecords:  {name: "HasRecords", from: FromNode, reply: TypeHasReply, body: maxBatchBody},
 
 	TypePutSegment:   {name: "PutSegment", from: both, reply: TypePutReply, data: MaxSegmentData},
 	TypeGetSegment:   {name: "GetSegment", from: both, reply: TypeSegmentReply, answer: MaxSegmentData},

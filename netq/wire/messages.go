@@ -22,6 +22,7 @@ const (
 	TypeListRecords Type = 24 // ListRecords                            -> RecordsReply, data: see there
 	TypeRecords     Type = 25
 	TypeMemberships Type = 26 // Memberships                            -> RecordsReply
+	TypeHasRecords  Type = 27 // HasRecords                             -> HasReply
 )
 
 // Segments.
@@ -143,9 +144,28 @@ type RecordsReply struct {
 }
 
 // Memberships asks for the newest documents of all groups that list an agent
-// as a member. Between nodes: of those that the answering node keeps.
+// as a member, ascending by group. Between nodes: of those that the answering
+// node keeps. A document of more than MaxListedDocument bytes comes without its
+// attachments: ask for it by itself where they are needed.
 type Memberships struct {
 	Agent envelope.AgentID `cbor:"1,keyasint"`
+	// After continues behind the last group of the page before.
+	After envelope.AgentID `cbor:"2,keyasint,omitzero"`
+}
+
+// MaxListedDocument is the size, in bytes, up to which a reply to Memberships
+// has a document's attachments.
+const MaxListedDocument = 64 << 10
+
+// HasRecords asks which versions of records a node keeps, at most 256 at a time.
+type HasRecords struct {
+	Records []RecordID `cbor:"1,keyasint"`
+}
+
+// A RecordID names one version of a record.
+type RecordID struct {
+	Ref     envelope.Ref     `cbor:"1,keyasint"`
+	Version envelope.Version `cbor:"2,keyasint"`
 }
 
 // PutSegment stores the segment whose frame is the data part.
@@ -166,19 +186,22 @@ type HasSegments struct {
 	IDs []envelope.SegmentID `cbor:"1,keyasint"`
 }
 
-// HasReply answers HasSegments in its order.
+// HasReply answers HasSegments and HasRecords, in their order.
 type HasReply struct {
 	Have []bool `cbor:"1,keyasint"`
 }
 
-// LiveKeys asks for the segment keys of all headers of an owner that the node keeps.
+// LiveKeys asks for the segment keys of all headers of an owner that the node
+// keeps, at most 4,096 at a time.
 type LiveKeys struct {
 	Owner envelope.AgentID `cbor:"1,keyasint"`
+	After []byte           `cbor:"2,keyasint,omitempty"` // the last key of the page before, 32 bytes
 }
 
 // LiveKeysReply answers LiveKeys, ascending.
 type LiveKeysReply struct {
 	Keys [][]byte `cbor:"1,keyasint"`
+	More bool     `cbor:"2,keyasint,omitempty"`
 }
 
 // Hello is the first message on a client's connection.
