@@ -14,7 +14,10 @@ const (
 )
 
 var encMode = func() cbor.EncMode {
-	m, err := cbor.CoreDetEncOptions().EncMode()
+	opts := cbor.CoreDetEncOptions()
+	// An empty list has one encoding, whether Go calls it nil or not.
+	opts.NilContainers = cbor.NilContainerAsEmpty
+	m, err := opts.EncMode()
 	if err != nil {
 		panic(err)
 	}

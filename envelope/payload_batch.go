@@ -1,0 +1,232 @@
+package envelope
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+
+	"github.com/zeebo/blake3"
+)
+
+// maxWorkers bounds the goroutines that seal or open one payload, and thereby
+// the memory. Eight of them outrun any pipe or disk.
+const maxWorkers = 8
+
+// A batch is one segment on its way from the reader through a worker to the
+// end of the line. Its two buffers are used again and again.
+type batch struct {
+	segment Segment
+	in      []byte // what was read; part of inBuf
+	out     []byte // what goes out; part of outBuf
+	inBuf   []byte
+	outBuf  []byte
+	done    chan error // holds the outcome once the batch is through
+}
+
+// batchPool keeps batches of finished payloads, so that sealing a thousand
+// small files doesn't allocate 2 MiB for each.
+var batchPool = sync.Pool{New: func() any {
+	return &batch{
+		inBuf:  make([]byte, MaxSegmentSize+1), // one more than is needed: see lookahead
+		outBuf: make([]byte, SegmentFrameHeader+MaxSegmentSize),
+		done:   make(chan error, 1),
+	}
+}}
+
+// A pipeline moves the segments of one payload: they are read one after the
+// other, worked on in parallel, and passed on in the order in which they were
+// read. Its memory is bounded: at most maxWorkers+2 batches exist.
+type pipeline struct {
+	key [32]byte // segment key, for the segments' ids
+	// read fills b.in, b.segment.Final and what else it knows of b.segment.
+	read func(b *batch) error
+	// work makes b.out of b.in, with a hasher of its own.
+	work func(b *batch, h *blake3.Hasher) error
+	// emit passes b on. It is called on the goroutine that called run.
+	emit func(b *batch) error
+
+	workers int
+	made    int
+	free    chan *batch
+	todo    chan *batch
+	queue   chan *batch
+	working sync.WaitGroup
+}
+
+// run moves all segments up to the final one. When it returns an error, for
+// instance since ctx is done, one last call of read may not have returned yet
+// if it waits for input; nothing else goes on.
+func (p *pipeline) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	p.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
+	p.free = make(chan *batch, p.workers+2)
+	p.todo = make(chan *batch, p.workers+2)
+	p.queue = make(chan *batch, p.workers+2)
+	reading := make(chan struct{})
+	go func() {
+		defer close(reading)
+		p.readAll(ctx)
+	}()
+	err := p.emitAll(ctx)
+	cancel()
+	if err != nil {
+		return err
+	}
+	<-reading
+	p.working.Wait()
+	for len(p.free) > 0 {
+		batchPool.Put(<-p.free)
+	}
+	return nil
+}
+
+// readAll reads batches until the final one, an error or the end of ctx.
+func (p *pipeline) readAll(ctx context.Context) {
+	defer close(p.todo)
+	for index := uint64(0); ; index++ {
+		b := p.batch(ctx)
+		if b == nil {
+			return
+		}
+		b.segment = Segment{ID: SegmentID{Key: p.key, Index: index}}
+		err := p.read(b)
+		final := b.segment.Final
+		p.queue <- b
+		if err != nil {
+			b.done <- err
+			return
+		}
+		p.todo <- b
+		if final {
+			return
+		}
+	}
+}
+
+// batch returns a batch to fill, or nil when ctx is done. It makes new ones,
+// and a worker with each, only while those that exist are all busy.
+func (p *pipeline) batch(ctx context.Context) *batch {
+	if ctx.Err() != nil {
+		return nil
+	}
+	select {
+	case b := <-p.free:
+		return b
+	default:
+	}
+	if p.made < p.workers+2 {
+		if p.made < p.workers {
+			p.working.Go(func() { p.workAll(ctx) })
+		}
+		p.made++
+		return batchPool.Get().(*batch)
+	}
+	select {
+	case b := <-p.free:
+		return b
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (p *pipeline) workAll(ctx context.Context) {
+	h := blake3.New()
+	for {
+		select {
+		case b, ok := <-p.todo:
+			if !ok {
+				return
+			}
+			b.done <- p.work(b, h)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// emitAll passes batches on in order, until the final one or an error.
+func (p *pipeline) emitAll(ctx context.Context) error {
+	for {
+		var b *batch
+		select {
+		case b = <-p.queue:
+		case <-ctx.Done():
+			return contextError(ctx)
+		}
+		select {
+		case err := <-b.done:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return contextError(ctx)
+		}
+		final := b.segment.Final
+		if err := p.emit(b); err != nil {
+			return err
+		}
+		p.free <- b
+		if final {
+			return nil
+		}
+	}
+}
+
+func contextError(ctx context.Context) error {
+	return Errorf(Other, "interrupted: %w", context.Cause(ctx))
+}
+
+// A lookahead reads pieces of one size from a source that may be slow, and
+// tells which piece is the last: it reads one byte more than it gives away.
+type lookahead struct {
+	src  io.Reader
+	next byte // read already, first of the next piece
+	has  bool
+}
+
+// read returns the next piece of n bytes, or less if it is the last. It is
+// part of buf, which has room for n+1 bytes.
+func (l *lookahead) read(buf []byte, n int) (piece []byte, last bool, err error) {
+	have := 0
+	if l.has {
+		buf[0], have, l.has = l.next, 1, false
+	}
+	for idle := 0; have <= n; {
+		m, err := l.src.Read(buf[have : n+1])
+		have += m
+		switch {
+		case err == io.EOF && have <= n:
+			return buf[:have], true, nil
+		case err != nil && err != io.EOF:
+			// Not io.ReadFull: that hides an io.ErrUnexpectedEOF of the
+			// source, and what was cut off would be sealed as whole.
+			return nil, false, readError(err)
+		case m > 0:
+			idle = 0
+		default:
+			if idle++; idle == 100 {
+				return nil, false, readError(io.ErrNoProgress)
+			}
+		}
+	}
+	l.next, l.has = buf[n], true
+	return buf[:n], false, nil
+}
+
+// atEnd checks that nothing is left of r.
+func atEnd(r io.Reader) error {
+	var b [1]byte
+	_, err := io.ReadFull(r, b[:])
+	switch {
+	case err == io.EOF:
+		return nil
+	case err == nil:
+		return Errorf(Corrupt, "something follows after the end of the envelope")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return Errorf(Corrupt, "the envelope is truncated")
+	default:
+		return readError(err)
+	}
+}
