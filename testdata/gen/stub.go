@@ -1,4 +1,0 @@
-package main
-
-func writeAdmission(w *writer) {}
-func writeMessages(w *writer) {}
