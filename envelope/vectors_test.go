@@ -21,6 +21,7 @@ const testdata = "../testdata"
 // kinds are the vectors' words for what must come of them.
 var kinds = map[string]envelope.ErrorKind{
 	"corrupt":    envelope.Corrupt,
+	"not-found":  envelope.NotFound,
 	"not-reader": envelope.NotReader,
 }
 

@@ -249,11 +249,13 @@ func writeBadHeaders(raw func(name, expect, why string, data []byte), bad func(n
 		return signature{1, adam.id, 1, sign(signingKey(eve.name), headerDomain, body)}
 	})
 	forge("signature_other_agent", "signed by Eve as Eve", byAgent(eve))
-	forge("signature_no_such_version", "signed by a version of Adam's document that isn't there", func(body []byte) signature {
+	later := e
+	later.signatures = []func([]byte) signature{func(body []byte) signature {
 		s := sigOf(body)
 		s.version = 2
 		return s
-	})
+	}}
+	raw("signature_no_such_version", "not-found", "signed by a version of Adam's document that nobody has seen", later.encode())
 	bad("owner_silent", "the owner is a group and hasn't signed", named(e.set(2, bin(team.id)), "course", 1))
 	bad("author_lied", "the author in the header is not who committed to the audience", func() envelope {
 		f := e.set(2, bin(carol.id)).set(3, bin(carol.id))
