@@ -7,7 +7,7 @@ type StatementKind uint
 
 const (
 	StatementBox        StatementKind = 1 // BoxCert, signed by the network's root key
-	StatementNode       StatementKind = 2 // NodeCert, signed by the box's key
+	StatementNode       StatementKind = 2 // NodeCert, signed by the box's key and the node's
 	StatementRevocation StatementKind = 3 // Revocation, signed by the root key or by the box
 )
 
@@ -31,7 +31,8 @@ type BoxCert struct {
 	NotAfter  int64    `cbor:"8,keyasint"` // Unix seconds
 }
 
-// A NodeCert says that a node belongs to a box. The box's key signs it.
+// A NodeCert says that a node belongs to a box. The box's key signs it, and
+// the node's own key does: so nobody certifies a node that isn't theirs.
 type NodeCert struct {
 	Format  uint               `cbor:"1,keyasint"` // 1
 	Network envelope.NetworkID `cbor:"2,keyasint"`
@@ -54,7 +55,8 @@ type Revocation struct {
 	Network envelope.NetworkID `cbor:"2,keyasint"`
 	Cert    envelope.Hash      `cbor:"3,keyasint"` // hash of the certificate's body
 	Time    int64              `cbor:"4,keyasint"` // Unix seconds
-	// Left is set when the box went by itself.
+	// Left is set when the box ends its own certificate or its node's, and
+	// signs; unset, the root key signs.
 	Left bool `cbor:"5,keyasint,omitempty"`
 }
 
@@ -75,10 +77,14 @@ type JoinRequest struct {
 	Key      []byte             `cbor:"5,keyasint"` // the box's Ed25519 public key
 	Agent    envelope.AgentID   `cbor:"6,keyasint"`
 	Addr     string             `cbor:"7,keyasint"` // host:port where its node listens; host may be empty: as seen
-	Time     int64              `cbor:"8,keyasint"` // Unix seconds
+	Time     int64              `cbor:"8,keyasint"` // Unix seconds, by the box's clock; decides nothing
+	// Node is the Ed25519 public key of the node that asks. The request is
+	// good only on a connection of that node, so that nobody else can use it.
+	Node []byte `cbor:"9,keyasint"`
 }
 
-// A Ticket lets one box in. Its text form is bech32 with the prefix l2pticket.
+// A Ticket lets one box in. Its text form is bech32 with the prefix l2pticket
+// ([Ticket.String], [ParseTicket]).
 type Ticket struct {
 	Format  uint               `cbor:"1,keyasint"` // 1
 	Network envelope.NetworkID `cbor:"2,keyasint"`
