@@ -221,17 +221,19 @@ func skipSpace(r *bufio.Reader) error {
 	return Errorf(Corrupt, "too much white space around armor")
 }
 
-// A form is what sniff finds.
-type form int
+// A Form is what [Sniff] finds.
+type Form int
 
 const (
-	formEnvelope form = iota
-	formAge
+	FormEnvelope Form = iota // read on with [ReadHeader]
+	FormAge                  // read on with [Open]
 )
 
-// sniff tells an envelope from an age file, takes the armor off, and returns a
+// Sniff tells an envelope from an age file, takes the armor off, and returns a
 // reader of what is inside. It doesn't wait for more bytes than it needs.
-func sniff(src io.Reader) (*bufio.Reader, form, error) {
+// Anything else is an error of kind Corrupt. Who has no use for the header
+// before the content calls [Open], which does all this.
+func Sniff(src io.Reader) (*bufio.Reader, Form, error) {
 	r := bufio.NewReaderSize(src, 64<<10)
 	first, err := r.Peek(1)
 	if err == nil && strings.ContainsRune(" \t\r\n-", rune(first[0])) {
@@ -243,9 +245,9 @@ func sniff(src io.Reader) (*bufio.Reader, form, error) {
 		case err != nil && err != io.EOF:
 			return nil, 0, readError(err)
 		case string(text) == ArmorBegin:
-			return bufio.NewReader(NewArmorReader(r)), formEnvelope, nil
+			return bufio.NewReader(NewArmorReader(r)), FormEnvelope, nil
 		case len(text) == len(ArmorBegin) && strings.HasPrefix(armor.Header, string(text)):
-			return bufio.NewReader(ageArmor{armor.NewReader(r)}), formAge, nil
+			return bufio.NewReader(ageArmor{armor.NewReader(r)}), FormAge, nil
 		}
 		return nil, 0, errNotEnvelope()
 	}
@@ -254,9 +256,9 @@ func sniff(src io.Reader) (*bufio.Reader, form, error) {
 	case err != nil && err != io.EOF:
 		return nil, 0, readError(err)
 	case string(start) == Magic:
-		return r, formEnvelope, nil
+		return r, FormEnvelope, nil
 	case len(start) == len(Magic) && strings.HasPrefix(ageIntro, string(start)):
-		return r, formAge, nil
+		return r, FormAge, nil
 	case len(start) == 0:
 		return nil, 0, Errorf(Corrupt, "there is no envelope: the input is empty")
 	}

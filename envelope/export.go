@@ -15,11 +15,11 @@ import (
 // the header, and the age file doesn't say. A public envelope has no age file
 // inside: that is an error of kind Usage. A tombstone is one of kind NotFound.
 func Export(dst io.Writer, src io.Reader) error {
-	r, form, err := sniff(src)
+	r, form, err := Sniff(src)
 	if err != nil {
 		return err
 	}
-	if form == formAge {
+	if form == FormAge {
 		return Errorf(Usage, "this is an age file already")
 	}
 	s, err := ReadHeader(r)

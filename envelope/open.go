@@ -237,11 +237,11 @@ func ReadHeader(r io.Reader) (*Signed, error) {
 // authentic and may be incomplete. For errors see [NewOpener] and
 // [Opener.Segments].
 func Open(ctx context.Context, dst io.Writer, src io.Reader, opts OpenOptions) (*Opener, error) {
-	r, form, err := sniff(src)
+	r, form, err := Sniff(src)
 	if err != nil {
 		return nil, err
 	}
-	if form == formAge {
+	if form == FormAge {
 		return openAge(ctx, dst, r, opts.Identities)
 	}
 	s, err := ReadHeader(r)
