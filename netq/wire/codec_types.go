@@ -69,7 +69,7 @@ var kinds = map[Type]kind{
 	TypeStatusReply: {name: "StatusReply", body: maxOverviewBody},
 	TypeRing:        {name: "Ring", from: both, reply: TypeRingReply, answer: 64 << 10},
 	TypeRingReply:   {name: "RingReply", body: maxReplicasBody},
-	TypeRoster:      {name: "Roster", from: FromNode, reply: TypeRosterReply, body: maxHashesBody, answer: 256 << 10},
+	TypeRoster:      {name: "Roster", from: both, reply: TypeRosterReply, body: maxHashesBody, answer: 256 << 10},
 	TypeRosterReply: {name: "RosterReply", body: maxStatementBody},
 
 	TypeInit:         {name: "Init", from: FromClient, reply: TypeOK},
