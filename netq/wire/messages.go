@@ -285,7 +285,14 @@ const (
 type RosterRequest struct {
 	// Have are the hashes of the statements that the caller has, ascending.
 	Have []envelope.Hash `cbor:"1,keyasint"`
+	// Statements are those that the answering node said it wants, at most
+	// MaxStatementsAtOnce. Refused from clients.
+	Statements []Statement `cbor:"2,keyasint,omitempty"`
 }
+
+// MaxStatementsAtOnce bounds the statements of one RosterRequest, so that they
+// and the hashes stay within the limit of its body.
+const MaxStatementsAtOnce = 1024
 
 // RosterReply carries signed statements (box and node certificates,
 // revocations), each the encoding of an envelope.Signed with its kind.
