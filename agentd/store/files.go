@@ -1,0 +1,152 @@
+package store
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"l2p/envelope"
+)
+
+// What a store's directory holds.
+const (
+	indexDir   = "index"    // Badger
+	recordDir  = "records"  // records too large for the index
+	segmentDir = "segments" // all segments
+	lockFile   = "lock"
+	formatFile = "format"
+
+	// tempDir is inside recordDir and inside segmentDir, beside the shards.
+	// What is in it when a store is opened was never acknowledged.
+	tempDir = "tmp"
+)
+
+// format is the number of the layout that this program reads and writes.
+const format = 1
+
+const formatPrefix = "l2p store v"
+
+// checkFormat writes the format file of a new store and refuses the store of a
+// newer program.
+func checkFormat(dir string) error {
+	path := filepath.Join(dir, formatFile)
+	data, err := readLimited(path, 64)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := writeFile(dir, formatFile, path, fmt.Appendf(nil, "%s%d\n", formatPrefix, format)); err != nil {
+			return ioError(err, "writing the store's format")
+		}
+		return nil
+	}
+	if err != nil {
+		return ioError(err, "reading the store's format")
+	}
+	number, found := strings.CutPrefix(strings.TrimSuffix(string(data), "\n"), formatPrefix)
+	n, err := strconv.ParseUint(number, 10, 32)
+	switch {
+	case !found || err != nil || n == 0:
+		return envelope.Errorf(envelope.Corrupt, "%+q doesn't say what format the store has", path)
+	case n > format:
+		return envelope.WithHint(envelope.Errorf(envelope.Other, "the store in %+q has format %d, and this agentd knows only up to %d", dir, n, format),
+			"run a newer agentd")
+	}
+	return nil
+}
+
+// makeShards makes dir with its 256 subdirectories 00 to ff, so that no later
+// write needs a new parent directory, and removes what was being written when
+// the last process ended.
+func makeShards(dir string) error {
+	if err := os.RemoveAll(filepath.Join(dir, tempDir)); err != nil {
+		return err
+	}
+	for b := range 256 {
+		if err := os.MkdirAll(filepath.Join(dir, hex.EncodeToString([]byte{byte(b)})), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, tempDir), 0o700); err != nil {
+		return err
+	}
+	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+}
+
+// shardPath returns where the file of a name lies, which begins with two
+// hexadecimal digits.
+func (s *Store) shardPath(sub, name string) string {
+	return filepath.Join(s.dir, sub, name[:2], name)
+}
+
+// writeShard writes a file durably. name must be new: see newName.
+func (s *Store) writeShard(sub, name string, data []byte) error {
+	err := writeFile(filepath.Join(s.dir, sub, tempDir), name, s.shardPath(sub, name), data)
+	if err != nil {
+		return ioError(err, "writing to the store")
+	}
+	return nil
+}
+
+// newName returns a name that begins with prefix and was never used. Names are
+// never used twice so that no writer can take away the file of another.
+func newName(prefix string) string {
+	var b [8]byte
+	rand.Read(b[:])
+	return prefix + "." + hex.EncodeToString(b[:])
+}
+
+// writeFile writes data to path so that after a power cut there is all of it
+// or nothing, and so that it is there once writeFile has returned nil. Until it
+// is complete it lies in temp under name.
+func writeFile(temp, name, path string, data []byte) (err error) {
+	f, err := os.OpenFile(filepath.Join(temp, name+".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// readLimited reads a file of at most limit bytes; a larger one is cut behind
+// the limit, so that whatever checks it finds it too long.
+func readLimited(path string, limit int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	buf := bytes.NewBuffer(make([]byte, 0, min(int64(limit)+1, info.Size())+bytes.MinRead))
+	_, err = buf.ReadFrom(io.LimitReader(f, int64(limit)+1))
+	return buf.Bytes(), err
+}
