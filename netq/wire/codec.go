@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 
 	"l2p/envelope"
 )
@@ -147,17 +148,38 @@ func (p Preamble) Check(l Limits) error {
 
 // ReadRest reads the message behind p, which must have been checked.
 func (p Preamble) ReadRest(r io.Reader) (*Message, error) {
-	m := &Message{Type: p.Type, Body: make([]byte, p.Body)}
-	if _, err := io.ReadFull(r, m.Body); err != nil {
-		return nil, truncatedInside(err)
+	body, err := p.ReadBody(r, nil)
+	if err != nil {
+		return nil, err
 	}
-	if p.Data > 0 {
-		m.Data = make([]byte, p.Data)
-		if _, err := io.ReadFull(r, m.Data); err != nil {
+	data, err := p.ReadData(r)
+	if err != nil {
+		return nil, err
+	}
+	return &Message{Type: p.Type, Body: body, Data: data}, nil
+}
+
+// ReadBody reads the body behind p, which must have been checked. It uses buf
+// if that has room.
+func (p Preamble) ReadBody(r io.Reader, buf []byte) ([]byte, error) {
+	return readFull(r, buf[:0], p.Body)
+}
+
+// ReadData reads the data behind the body.
+func (p Preamble) ReadData(r io.Reader) ([]byte, error) { return readFull(r, nil, p.Data) }
+
+// readFull appends n bytes of r to buf, which is empty. Beyond the size of a
+// segment it makes room only as bytes arrive: who announces much must send it.
+func readFull(r io.Reader, buf []byte, n int) ([]byte, error) {
+	for len(buf) < n {
+		room := min(n, max(2*len(buf), MaxSegmentData))
+		buf = slices.Grow(buf, room-len(buf))
+		got, err := io.ReadFull(r, buf[len(buf):room])
+		if buf = buf[:len(buf)+got]; err != nil {
 			return nil, truncatedInside(err)
 		}
 	}
-	return m, nil
+	return buf, nil
 }
 
 // ReadEnd insists on the end of r.
