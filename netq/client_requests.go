@@ -59,6 +59,7 @@ func (c *Client) page(ctx context.Context, t wire.Type, body any) (RecordPage, e
 func (c *Client) Records(ctx context.Context, list wire.ListRecords) iter.Seq2[*envelope.Record, error] {
 	return func(yield func(*envelope.Record, error) bool) {
 		for {
+			name, n := list.AfterName, list.AfterN
 			page, err := c.ListRecords(ctx, list)
 			if err != nil {
 				yield(nil, err)
@@ -73,16 +74,15 @@ func (c *Client) Records(ctx context.Context, list wire.ListRecords) iter.Seq2[*
 			if !page.More {
 				return
 			}
-			if len(page.Records) == 0 {
-				yield(nil, envelope.Errorf(envelope.Corrupt, "the node sent an empty page of records, and says that there are more"))
+			if list.AfterName == name && list.AfterN == n {
+				yield(nil, envelope.Errorf(envelope.Corrupt, "the node's list of records has no end"))
 				return
 			}
 		}
 	}
 }
 
-// nextRecord decodes a record of a list and moves the list behind it. It
-// insists on progress, so that no node can keep a client busy for ever.
+// nextRecord decodes a record of a list and moves the list behind it.
 func nextRecord(list *wire.ListRecords, data []byte) (*envelope.Record, error) {
 	r, err := envelope.ParseRecord(list.Kind, data)
 	if err != nil {
