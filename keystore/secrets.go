@@ -241,3 +241,11 @@ func unlock(data, passphrase []byte) (*Secrets, error) {
 	}
 	return s, nil
 }
+
+// recipientOf parses an age recipient of our own making.
+func recipientOf(text string) (age.Recipient, error) {
+	if isHybrid(text) {
+		return age.ParseHybridRecipient(text)
+	}
+	return age.ParseX25519Recipient(text)
+}

@@ -1,0 +1,215 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+
+	"l2p/envelope"
+)
+
+// maxGroups bounds the groups that are looked through, for one agent or in one
+// another: anybody can make any number of groups with anybody in them.
+const maxGroups = 1_000
+
+// GroupsOf finds the groups that list an agent among their members: the store's
+// own method, a search of the network, or both.
+type GroupsOf func(ctx context.Context, member envelope.AgentID) ([]envelope.AgentID, error)
+
+// GroupsOf returns the known groups that list, or once listed, an agent among
+// their members: who was removed still reads what was sealed before.
+func (s *Store) GroupsOf(ctx context.Context, member envelope.AgentID) ([]envelope.AgentID, error) {
+	ids, err := s.Known()
+	if err != nil {
+		return nil, err
+	}
+	var groups []envelope.AgentID
+	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		first, err := s.readDocument(id, 1)
+		if isNotFound(err) || (err == nil && first.Group == nil) {
+			continue
+		}
+		chain, err := s.readChain(id)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range chain {
+			if _, ok := d.Member(member); ok {
+				groups = append(groups, id)
+				break
+			}
+		}
+	}
+	return groups, nil
+}
+
+// IdentitiesFor returns what opens content sealed for me: my own identities,
+// older ones included, and those of all epochs that I can open of the groups
+// that I am in, directly or through other groups. docs finds the groups'
+// documents, with attachments.
+//
+// Groups that can't be opened are left out and named in the error, which comes
+// beside the identities of the others.
+func IdentitiesFor(ctx context.Context, me *Secrets, docs envelope.Documents, groupsOf GroupsOf) ([]envelope.Identity, error) {
+	identities := me.Identities()
+	var problems []error
+	type epoch struct {
+		group   envelope.AgentID
+		version uint64 // of its last document
+	}
+	opened := map[epoch]bool{}
+	queue := []envelope.AgentID{me.agent}
+	for looked := 0; len(queue) > 0; {
+		member := queue[0]
+		queue = queue[1:]
+		groups, err := groupsOf(ctx, member)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		for _, group := range groups {
+			if looked++; looked > maxGroups {
+				problems = append(problems, envelope.Errorf(envelope.Full, "more than %d groups: the rest are passed over", maxGroups))
+				return identities, errors.Join(problems...)
+			}
+			if err := ctx.Err(); err != nil {
+				return identities, err
+			}
+			secrets, err := openGroup(ctx, docs, group, identities)
+			if err != nil {
+				problems = append(problems, err)
+			}
+			// A group that is reached again may open further, now that there
+			// are more identities.
+			before := len(identities)
+			for _, s := range secrets {
+				if e := (epoch{group, s.version}); !opened[e] {
+					opened[e] = true
+					identities = append(identities, s.Identities()...)
+				}
+			}
+			if len(identities) > before {
+				queue = append(queue, group)
+			}
+		}
+	}
+	return identities, errors.Join(problems...)
+}
+
+func openGroup(ctx context.Context, docs envelope.Documents, group envelope.AgentID, identities []envelope.Identity) ([]*Secrets, error) {
+	chain, err := docs.Chain(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	return GroupSecrets(ctx, chain, identities)
+}
+
+// nested calls f for each group in d, directly or through other groups, once.
+// It stops at the first error.
+func nested(ctx context.Context, docs envelope.Documents, d *envelope.Document, f func(outer *envelope.Document, m envelope.Member, inner *envelope.Document) error) error {
+	seen := map[envelope.AgentID]bool{d.ID(): true}
+	queue := []*envelope.Document{d}
+	for len(queue) > 0 {
+		outer := queue[0]
+		queue = queue[1:]
+		for _, m := range outer.Group.Members {
+			if m.Epoch == 0 {
+				continue // not a group
+			}
+			inner, err := newest(ctx, docs, m.ID)
+			if err != nil {
+				return err
+			}
+			if inner.Group == nil {
+				return envelope.Errorf(envelope.Corrupt, "group %s lists %s as a group, which it is not", title(outer), title(inner))
+			}
+			if err := f(outer, m, inner); err != nil {
+				return err
+			}
+			if seen[m.ID] {
+				continue // cycles are refused, but two admins can make one together
+			}
+			if seen[m.ID] = true; len(seen) > maxGroups {
+				return envelope.Errorf(envelope.Full, "group %s has more than %d groups in it", title(d), maxGroups)
+			}
+			queue = append(queue, inner)
+		}
+	}
+	return nil
+}
+
+// Contains reports whether an agent is a member of a group, directly or through
+// groups in it.
+func Contains(ctx context.Context, docs envelope.Documents, group *envelope.Document, agent envelope.AgentID) (bool, error) {
+	if group.Group == nil {
+		return false, nil
+	}
+	_, found := group.Member(agent)
+	err := nested(ctx, docs, group, func(_ *envelope.Document, _ envelope.Member, inner *envelope.Document) error {
+		_, in := inner.Member(agent)
+		found = found || in
+		return nil
+	})
+	return found, err
+}
+
+// lagsBehind reports whether a group among d's own members has newer keys than
+// those that d's are sealed to.
+func lagsBehind(ctx context.Context, docs envelope.Documents, d *envelope.Document) (bool, error) {
+	for _, m := range d.Group.Members {
+		if m.Epoch == 0 {
+			continue
+		}
+		inner, err := newest(ctx, docs, m.ID)
+		if err != nil {
+			return false, err
+		}
+		if inner.Group != nil && inner.Group.Epoch > m.Epoch {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// lagging returns a group in d (or in a group in it) that has newer keys than
+// those which the group around it is sealed to, or nil: whoever was removed
+// from the inner one still opens the outer one's keys.
+func lagging(ctx context.Context, docs envelope.Documents, d *envelope.Document) (*lag, error) {
+	var found *lag
+	err := nested(ctx, docs, d, func(outer *envelope.Document, m envelope.Member, inner *envelope.Document) error {
+		if found == nil && inner.Group.Epoch > m.Epoch {
+			found = &lag{outer: outer, inner: inner}
+		}
+		return nil
+	})
+	return found, err
+}
+
+type lag struct{ outer, inner *envelope.Document }
+
+// CheckReader refuses, with an error of kind Conflict, a document that must
+// not be sealed for: one older than the newest that docs knows ([ErrOlder]),
+// or a group's that has a former member of a nested group among those who open
+// its keys. docs finds the newest documents of nested groups.
+func CheckReader(ctx context.Context, docs envelope.Documents, d *envelope.Document) error {
+	known, err := newest(ctx, docs, d.ID())
+	if err != nil && !isNotFound(err) {
+		return err
+	}
+	if err == nil && known.Version > d.Version {
+		return envelope.Errorf(envelope.Conflict, "version %d of %s is to be sealed for, but version %d is known: %w",
+			d.Version, title(d), known.Version, ErrOlder)
+	}
+	if d.Group == nil {
+		return nil
+	}
+	l, err := lagging(ctx, docs, d)
+	if err != nil || l == nil {
+		return err
+	}
+	return envelope.WithHint(
+		envelope.Errorf(envelope.Conflict, "group %s can still be opened by former members of %s in it, which has new keys since", title(l.outer), title(l.inner)),
+		"an admin of %s must renew its keys first", title(l.outer))
+}
