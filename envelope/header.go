@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of a header.
@@ -147,6 +148,9 @@ func (p *Particulars) check() error {
 		if r.IsZero() || i > 0 && bytes.Compare(p.Readers[i-1][:], r[:]) >= 0 {
 			return Errorf(Usage, "readers are not in ascending order")
 		}
+	}
+	if !utf8.ValidString(p.Title) || !utf8.ValidString(p.FileName) || !utf8.ValidString(p.MediaType) {
+		return Errorf(Usage, "title, file name and media type must be UTF-8")
 	}
 	if len(p.Title) > maxTitle {
 		return Errorf(Usage, "the title has %d bytes, more than %d", len(p.Title), maxTitle)
