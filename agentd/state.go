@@ -8,14 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"l2p/envelope"
 )
 
 // Names in a state directory.
 const (
-	fileLock        = "lock"
 	fileNodeKey     = "node.key"
 	fileBoxKey      = "box.key"
 	fileBoxDocument = "box.document"
@@ -30,14 +28,11 @@ const (
 // maxStateFile bounds what is read of any one small file, in bytes.
 const maxStateFile = 1 << 20
 
-// A stateDir is a node's state directory, locked against a second node.
-type stateDir struct {
-	dir  string
-	lock *os.File
-}
+// A stateDir is a node's state directory. Whoever changes it holds the store
+// open, whose lock keeps a second node out.
+type stateDir struct{ dir string }
 
-// openState makes the directory where it doesn't exist and locks it. A
-// directory in which a node runs already is an error of kind Conflict.
+// openState makes the directory where it doesn't exist.
 func openState(dir string) (*stateDir, error) {
 	if dir == "" {
 		return nil, envelope.Errorf(envelope.Usage, "agentd needs a state directory")
@@ -45,24 +40,8 @@ func openState(dir string) (*stateDir, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, envelope.Errorf(envelope.Other, "make the state directory: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, fileLock), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, envelope.Errorf(envelope.Other, "open the state directory: %w", err)
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, envelope.WithHint(
-				envelope.Errorf(envelope.Conflict, "another agentd runs in %+q", dir),
-				"stop it first, or use another --state")
-		}
-		return nil, envelope.Errorf(envelope.Other, "lock the state directory: %w", err)
-	}
-	return &stateDir{dir: dir, lock: lock}, nil
+	return &stateDir{dir: dir}, nil
 }
-
-// close gives the directory free.
-func (s *stateDir) close() error { return s.lock.Close() }
 
 func (s *stateDir) path(name string) string { return filepath.Join(s.dir, name) }
 

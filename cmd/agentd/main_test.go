@@ -1,0 +1,43 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+)
+
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		args   []string
+		code   int
+		stdout string // part of it
+		stderr string // part of it
+	}{
+		{"version", []string{"--version"}, 0, "devel", ""},
+		{"help", []string{"--help"}, 0, "--listen HOST:PORT", ""},
+		{"man page", []string{"man"}, 0, ".SH NAME", ""},
+		{"unknown flag", []string{"--frobnicate"}, 2, "", "frobnicate"},
+		{"argument", []string{"join"}, 2, "", `takes no arguments, not "join"`},
+		{"log level", []string{"--log-level", "loud"}, 2, "", "debug, info, warn, error"},
+		{"log format", []string{"--log-format", "xml"}, 2, "", "neither text nor json"},
+		{"listen address", []string{"--listen", "nowhere", "--no-mdns"}, 2, "", "--listen"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			args := append([]string{"agentd", "--state", t.TempDir()}, c.args...)
+			if code := run(context.Background(), args, &stdout, &stderr); code != c.code {
+				t.Errorf("exit code %d, want %d; stderr: %s", code, c.code, stderr.String())
+			}
+			if !strings.Contains(stdout.String(), c.stdout) {
+				t.Errorf("stdout %q lacks %q", stdout.String(), c.stdout)
+			}
+			if !strings.Contains(stderr.String(), c.stderr) || c.code != 0 && strings.Count(stderr.String(), "\n") != 1 {
+				t.Errorf("stderr %q should be one line with %q", stderr.String(), c.stderr)
+			}
+		})
+	}
+}
