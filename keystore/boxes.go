@@ -170,7 +170,7 @@ func boxError(d *envelope.Document, err error) error {
 	if errors.Is(err, age.ErrIncorrectIdentity) {
 		kind = envelope.NotReader
 	}
-	return envelope.Errorf(kind, "cannot open the keys of version %d of group %s: %w", d.Version, title(d), err)
+	return envelope.Errorf(kind, "cannot open the keys of version %d of group %s: %s", d.Version, title(d), ageText(err))
 }
 
 // lastOfEpoch returns the newest document of an epoch that chain has.

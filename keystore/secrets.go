@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -237,10 +238,14 @@ func unlock(data, passphrase []byte) (*Secrets, error) {
 	case errors.Is(err, age.ErrIncorrectIdentity):
 		return nil, envelope.Errorf(envelope.Denied, "wrong passphrase")
 	case err != nil:
-		return nil, envelope.Errorf(envelope.Corrupt, "cannot unlock the keys: %w", err)
+		return nil, envelope.Errorf(envelope.Corrupt, "cannot unlock the keys: %s", ageText(err))
 	}
 	return s, nil
 }
+
+// ageText returns the text of an error from age, which quotes hostile input at
+// any length, short enough to show.
+func ageText(err error) string { return fmt.Sprintf("%.200v", err) }
 
 // recipientOf parses an age recipient of our own making.
 func recipientOf(text string) (age.Recipient, error) {
