@@ -1,6 +1,7 @@
 package netq
 
 import (
+	"bytes"
 	"context"
 	"iter"
 
@@ -38,9 +39,40 @@ func (c *Client) ListRecords(ctx context.Context, list wire.ListRecords) (Record
 }
 
 // Memberships returns the newest documents of the groups that list an agent as
-// a member.
-func (c *Client) Memberships(ctx context.Context, agent envelope.AgentID) (RecordPage, error) {
-	return c.page(ctx, wire.TypeMemberships, wire.Memberships{Agent: agent})
+// a member, page after page, ascending by group. They are decoded, and their
+// signatures are not checked. The sequence ends with the first error.
+func (c *Client) Memberships(ctx context.Context, agent envelope.AgentID) iter.Seq2[*envelope.Document, error] {
+	return func(yield func(*envelope.Document, error) bool) {
+		ask := wire.Memberships{Agent: agent}
+		for {
+			page, err := c.page(ctx, wire.TypeMemberships, ask)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, data := range page.Records {
+				d, err := envelope.ParseDocument(data)
+				if err == nil {
+					// Ascending, so that no node can keep a client busy for ever.
+					if id := d.ID(); bytes.Compare(ask.After[:], id[:]) >= 0 {
+						err = envelope.Errorf(envelope.Corrupt, "the node's list of groups is not in order")
+					} else {
+						ask.After = id
+					}
+				}
+				if !yield(d, err) || err != nil {
+					return
+				}
+			}
+			if !page.More {
+				return
+			}
+			if len(page.Records) == 0 {
+				yield(nil, envelope.Errorf(envelope.Corrupt, "the node's list of groups has no end"))
+				return
+			}
+		}
+	}
 }
 
 func (c *Client) page(ctx context.Context, t wire.Type, body any) (RecordPage, error) {
@@ -187,4 +219,13 @@ func (c *Client) Bind(ctx context.Context, bind wire.Bind) error {
 // Stop ends the node.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.call(ctx, wire.TypeStop, wire.Empty{}, nil)
+}
+
+// Roster returns the signed statements about who belongs to the network, those
+// with the hashes in have (ascending) left out. There may be more: ask again
+// with all that came until none comes. What they say is not checked.
+func (c *Client) Roster(ctx context.Context, have []envelope.Hash) (wire.RosterReply, error) {
+	var reply wire.RosterReply
+	err := c.call(ctx, wire.TypeRoster, wire.RosterRequest{Have: have}, &reply)
+	return reply, err
 }

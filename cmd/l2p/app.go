@@ -16,7 +16,15 @@ var version = "devel"
 // commands lists the subcommands in the order in which help shows them. Each
 // is made by a function in a file of its own, named after it.
 func commands(s *session) []*cli.Command {
-	return []*cli.Command{}
+	return []*cli.Command{
+		agentCommand(s),
+		groupCommand(s),
+		sealCommand(s),
+		openCommand(s),
+		inspectCommand(s),
+		exportCommand(s),
+		manCommand(s),
+	}
 }
 
 // globalFlags are those that every command takes, before or after its name.

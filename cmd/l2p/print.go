@@ -7,8 +7,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"unicode"
-	"unicode/utf8"
 
 	"l2p/envelope"
 )
@@ -87,30 +85,8 @@ func table(w io.Writer, heading []string, rows [][]string) {
 	t.Flush()
 }
 
-// printable returns text as a terminal may see it: what isn't a graphic
-// character (control and format characters, line ends, broken UTF-8) becomes
-// an escape.
-func printable(text string) string {
-	clean := func(r rune) bool { return r == utf8.RuneError || !unicode.IsGraphic(r) && r != ' ' }
-	if !strings.ContainsFunc(text, clean) {
-		return text
-	}
-	var b strings.Builder
-	for i := 0; i < len(text); {
-		r, n := utf8.DecodeRuneInString(text[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case !unicode.IsGraphic(r):
-			q := fmt.Sprintf("%+q", r)
-			b.WriteString(q[1 : len(q)-1])
-		default:
-			b.WriteRune(r)
-		}
-		i += n
-	}
-	return b.String()
-}
+// printable returns text as a terminal may see it.
+func printable(text string) string { return envelope.SafeText(text) }
 
 // maxQuoted is how many bytes of a name an error repeats.
 const maxQuoted = 80

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"l2p/envelope"
+	"l2p/keystore"
+	"l2p/netq"
 )
 
 // A session is one run of l2p: the streams it reads and writes, what the
@@ -24,6 +26,12 @@ type session struct {
 	json           bool
 	quiet          bool
 	passphraseFile string
+
+	keystore *keystore.Store   // use store
+	unlocked *keystore.Secrets // use secrets
+	client   *netq.Client      // use node or nodeIfUp
+	noNode   error             // why nodeIfUp found none
+	dir      *directory        // use directory
 
 	closers []func() error // run in reverse order at the end
 

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"l2p/envelope"
+)
+
+func agentCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:     "agent",
+		Usage:    "make and keep the keys of people and services",
+		Category: "agents and groups",
+		Subcommands: []*cli.Command{
+			agentCreateCommand(s),
+			agentListCommand(s),
+			agentShowCommand(s),
+			agentUseCommand(s),
+			agentPasswdCommand(s),
+			agentExportCommand(s),
+			agentImportCommand(s),
+			agentPinCommand(s),
+			agentBindCommand(s),
+		},
+	}
+}
+
+// agentFacts are what commands show of an agent or group.
+type agentFacts struct {
+	ID        string `json:"id"`
+	Name      string `json:"name,omitempty"` // claimed
+	Kind      string `json:"kind"`
+	Version   uint64 `json:"version"` // of its newest document
+	Recipient string `json:"recipient,omitempty"`
+	Own       bool   `json:"own"`                 // the keystore has its keys
+	Locked    bool   `json:"locked,omitempty"`    // by a passphrase; own agents only
+	KeysLocal bool   `json:"keysLocal,omitempty"` // the document doesn't carry the locked keys; own agents only
+	Default   bool   `json:"default,omitempty"`
+	NameState string `json:"nameState,omitempty"` // show: "known" if the name means the agent, else "claimed"
+}
+
+func factsOf(d *envelope.Document) agentFacts {
+	return agentFacts{ID: d.ID().String(), Name: d.Name, Kind: d.Kind.String(), Version: d.Version, Recipient: d.Recipient}
+}

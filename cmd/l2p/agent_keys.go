@@ -1,0 +1,156 @@
+package main
+
+import (
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"l2p/envelope"
+	"l2p/keystore"
+)
+
+func agentPasswdCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:      "passwd",
+		Usage:     "change the passphrase of an agent, by default of the one that commands act as",
+		ArgsUsage: "[AGENT]",
+		Description: "The old passphrase is asked for or read from --passphrase-file, the new one asked for twice or read from --new-passphrase-file.\n" +
+			"Whoever has an older copy of the locked keys can still try the older passphrase on it.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "new-passphrase-file", Usage: "read the new passphrase from the first line of `FILE`"},
+			&cli.BoolFlag{Name: "no-passphrase", Usage: "leave the keys unlocked", DisableDefaultText: true},
+		},
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, 0, 1)
+			if err != nil {
+				return err
+			}
+			a, err := s.agentOrActing(args)
+			if err != nil {
+				return err
+			}
+			var from, to []byte
+			if a.Locked {
+				if from, err = s.passphrase(title(a.Document)); err != nil {
+					return err
+				}
+				// Before a new one is asked for; Passwd clears it.
+				if _, err := s.keystore.Unlock(a.ID(), append([]byte(nil), from...)); err != nil {
+					return err
+				}
+			}
+			if !c.Bool("no-passphrase") {
+				if to, err = newPassphrase(title(a.Document), c.String("new-passphrase-file")); err != nil {
+					return err
+				}
+			}
+			d, err := s.keystore.Passwd(c.Context, a.ID(), from, to)
+			if err != nil {
+				return err
+			}
+			if d.Version > a.Document.Version {
+				if client, err := s.operatorIfUp(c.Context); err != nil {
+					s.remark("the network keeps the older locked keys until the operator of the box runs: l2p agent bind NAME %s", d.ID())
+				} else if err := s.publish(c.Context, client, d.ID()); err != nil {
+					return err
+				}
+			}
+			if a, err = s.keystore.Agent(d.ID()); err != nil {
+				return err
+			}
+			return s.result(ownFacts(a), func(io.Writer) { s.remark("the passphrase of %s is changed", title(d)) })
+		},
+	}
+}
+
+func agentExportCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:        "export",
+		Usage:       "write an agent with its keys, as they are locked, to be imported elsewhere",
+		ArgsUsage:   "[AGENT]",
+		Description: "The keys stay locked by the passphrase; those of an agent without one are in clear.",
+		Flags: []cli.Flag{
+			outputFlag(),
+			&cli.BoolFlag{Name: "armor", Aliases: []string{"a"}, Usage: "write text", DisableDefaultText: true},
+		},
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, 0, 1)
+			if err != nil {
+				return err
+			}
+			a, err := s.agentOrActing(args)
+			if err != nil {
+				return err
+			}
+			data, err := s.keystore.Export(c.Context, a.ID(), c.Bool("armor"))
+			if err != nil {
+				return err
+			}
+			kind := binaryOutput
+			if c.Bool("armor") {
+				kind = safeOutput
+			}
+			out, err := s.createOutput(c.String("output"), kind, nil)
+			if err != nil {
+				return err
+			}
+			if !a.Locked {
+				s.warn("the keys of %s have no passphrase: whoever gets this file can act as it", title(a.Document))
+			}
+			if out.file != nil {
+				if err := out.file.Chmod(0o600); err != nil {
+					return out.finish(fileError(err))
+				}
+			}
+			_, err = out.Write(data)
+			return out.finish(err)
+		},
+	}
+}
+
+func agentImportCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:      "import",
+		Usage:     "take in an agent that `l2p agent export` wrote",
+		ArgsUsage: "[FILE]",
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, 0, 1)
+			if err != nil {
+				return err
+			}
+			in, err := s.openInput(args)
+			if err != nil {
+				return err
+			}
+			defer in.Close()
+			data, err := io.ReadAll(io.LimitReader(in, 2*keystore.MaxExportSize+1)) // armor makes it larger
+			if err != nil {
+				return fileError(err)
+			}
+			store, err := s.store()
+			if err != nil {
+				return err
+			}
+			a, err := store.Import(c.Context, data)
+			if err != nil {
+				return err
+			}
+			if a.Document.Name != "" {
+				if err := store.Pin(a.Document.Name, a.ID()); err != nil {
+					return err
+				}
+			}
+			return s.result(ownFacts(a), func(w io.Writer) {
+				io.WriteString(w, envelope.SafeText(title(a.Document))+" "+a.ID().String()+"\n")
+			})
+		},
+	}
+}
+
+// agentOrActing returns the own agent that args name, or the acting one.
+func (s *session) agentOrActing(args []string) (*keystore.Agent, error) {
+	if len(args) == 0 {
+		return s.acting()
+	}
+	return s.ownAgent(args[0])
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"l2p/envelope"
+	"l2p/keystore"
+)
+
+func agentListCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:  "list",
+		Usage: "list the agents whose keys are here",
+		Action: func(c *cli.Context) error {
+			if _, err := operands(c, 0, 0); err != nil {
+				return err
+			}
+			store, err := s.store()
+			if err != nil {
+				return err
+			}
+			agents, err := store.Agents()
+			if err != nil {
+				return err
+			}
+			facts := []agentFacts{}
+			for _, a := range agents {
+				facts = append(facts, ownFacts(a))
+			}
+			return s.result(facts, func(w io.Writer) {
+				var rows [][]string
+				for _, f := range facts {
+					rows = append(rows, []string{mark(f.Default), f.Name, f.Kind, lockState(f), f.ID})
+				}
+				table(w, []string{"", "NAME", "KIND", "KEYS", "ID"}, rows)
+			})
+		},
+	}
+}
+
+func agentShowCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:        "show",
+		Usage:       "show an agent, by default the one that commands act as",
+		ArgsUsage:   "[AGENT]",
+		Description: "AGENT is a name, the first part of a name in the keystore, or an id. The network is asked if a node is up.",
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, 0, 1)
+			if err != nil {
+				return err
+			}
+			dir, err := s.directory(c.Context)
+			if err != nil {
+				return err
+			}
+			var d *envelope.Document
+			if len(args) == 0 {
+				a, err := s.acting()
+				if err != nil {
+					return err
+				}
+				d = a.Document
+			} else if d, err = dir.agent(c.Context, args[0]); err != nil {
+				return err
+			}
+			f := factsOf(d)
+			if a, err := dir.store.Agent(d.ID()); err == nil {
+				f = ownFacts(a)
+			}
+			if f.Name != "" {
+				f.NameState = "claimed"
+				if dir.isName(c.Context, f.Name, d.ID()) {
+					f.NameState = "known"
+				}
+			}
+			return s.result(f, func(w io.Writer) {
+				fmt.Fprintf(w, "id         %s\n", f.ID)
+				if f.Name != "" {
+					fmt.Fprintf(w, "name       %s (%s)\n", envelope.SafeText(f.Name), f.NameState)
+				}
+				fmt.Fprintf(w, "kind       %s\nversion    %d\n", f.Kind, f.Version)
+				if f.Own {
+					fmt.Fprintf(w, "keys       here, %s\n", lockState(f))
+				}
+				if f.Recipient != "" {
+					fmt.Fprintf(w, "recipient  %s\n", envelope.SafeText(f.Recipient))
+				}
+			})
+		},
+	}
+}
+
+func agentUseCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:      "use",
+		Usage:     "make an agent the one that commands act as",
+		ArgsUsage: "AGENT",
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			a, err := s.ownAgent(args[0])
+			if err != nil {
+				return err
+			}
+			if err := s.keystore.SetDefault(a.ID()); err != nil {
+				return err
+			}
+			a.Default = true
+			return s.result(ownFacts(a), func(io.Writer) { s.remark("commands act as %s now", title(a.Document)) })
+		},
+	}
+}
+
+func ownFacts(a *keystore.Agent) agentFacts {
+	f := factsOf(a.Document)
+	f.Own, f.Locked, f.KeysLocal, f.Default = true, a.Locked, a.KeysLocal, a.Default
+	return f
+}
+
+func mark(set bool) string {
+	if set {
+		return "*"
+	}
+	return ""
+}
+
+// lockState says in words how an own agent's keys are kept.
+func lockState(f agentFacts) string {
+	switch {
+	case !f.Locked:
+		return "not locked"
+	case f.KeysLocal:
+		return "locked, here only"
+	}
+	return "locked"
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"l2p/envelope"
+	"l2p/keystore"
+)
+
+func groupCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:     "group",
+		Usage:    "make groups and change who is in them",
+		Category: "agents and groups",
+		Subcommands: []*cli.Command{
+			groupCreateCommand(s),
+			groupChangeCommand(s, "add", "MEMBER", "let agents or groups into a group", "They read what was and will be sealed for it.",
+				func(c *keystore.GroupChange, ids []envelope.AgentID) { c.Add = ids }),
+			groupChangeCommand(s, "remove", "MEMBER", "take members out of a group", "The group gets new keys. They open nothing that is sealed for it from now on; what they could read before, they may have kept.",
+				func(c *keystore.GroupChange, ids []envelope.AgentID) { c.Remove = ids }),
+			{
+				Name:  "admin",
+				Usage: "change who may change a group",
+				Subcommands: []*cli.Command{
+					groupChangeCommand(s, "add", "AGENT", "let agents change a group", "They become members, too.",
+						func(c *keystore.GroupChange, ids []envelope.AgentID) { c.AddAdmins = ids }),
+					groupChangeCommand(s, "remove", "AGENT", "let agents change a group no longer", "They stay members.",
+						func(c *keystore.GroupChange, ids []envelope.AgentID) { c.RemoveAdmins = ids }),
+				},
+			},
+			groupChangeCommand(s, "renew", "", "give a group new keys though nobody leaves", "Needed when a group in it has removed somebody.",
+				func(c *keystore.GroupChange, _ []envelope.AgentID) { c.NewEpoch = true }),
+			groupListCommand(s),
+			groupShowCommand(s),
+		},
+	}
+}
+
+func groupCreateCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:        "create",
+		Usage:       "make a group of agents and groups who share keys",
+		ArgsUsage:   "NAME",
+		Description: "NAME is such as apprentices@a-tech; apprentices alone is at the box whose node runs here. Who makes a group is its admin and a member.",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "member", Aliases: []string{"m"}, Usage: "an agent or group, `MEMBER`; as often as there are members"},
+			&cli.BoolFlag{Name: "classic", Usage: "X25519 keys, which are small and not post-quantum", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "offline", Usage: "publish nothing", DisableDefaultText: true},
+		},
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			name, err := s.fullName(c.Context, args[0])
+			if err != nil {
+				return err
+			}
+			if err := s.checkFree(c.Context, name, c.Bool("offline")); err != nil {
+				return err
+			}
+			dir, err := s.directory(c.Context)
+			if err != nil {
+				return err
+			}
+			opts := keystore.GroupOptions{Name: name.String(), Classic: c.Bool("classic")}
+			if opts.Members, err = dir.resolveAll(c.Context, c.StringSlice("member")); err != nil {
+				return err
+			}
+			me, err := s.secrets()
+			if err != nil {
+				return err
+			}
+			d, err := keystore.CreateGroup(c.Context, me, dir, opts)
+			if err != nil {
+				return err
+			}
+			if err := dir.store.AddDocuments(c.Context, []*envelope.Document{d}); err != nil {
+				return err
+			}
+			if err := dir.store.Pin(name.String(), d.ID()); err != nil {
+				return err
+			}
+			a, err := s.announce(c.Context, d, c.Bool("offline"))
+			if err != nil {
+				return envelope.WithHint(envelope.Errorf(envelope.KindOf(err), "%s is made, but not published: %w", name, err),
+					"try again later: l2p agent bind %s %s", name.Local, d.ID())
+			}
+			return s.result(struct {
+				groupFacts
+				announcement
+			}{dir.groupFacts(c.Context, d), a}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", name, d.ID()) })
+		},
+	}
+}
+
+// groupChangeCommand is a command that changes a group in one way. what says
+// what its arguments after the group are; empty: it takes none.
+func groupChangeCommand(s *session, verb, what, usage, more string, set func(*keystore.GroupChange, []envelope.AgentID)) *cli.Command {
+	argsUsage, least, most := "GROUP "+what+"…", 2, -1
+	if what == "" {
+		argsUsage, least, most = "GROUP", 1, 1
+	}
+	return &cli.Command{
+		Name:        verb,
+		Usage:       usage,
+		ArgsUsage:   argsUsage,
+		Description: more + " Only an admin of the group may do this.",
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, least, most)
+			if err != nil {
+				return err
+			}
+			dir, err := s.directory(c.Context)
+			if err != nil {
+				return err
+			}
+			group, err := dir.agent(c.Context, args[0])
+			if err != nil {
+				return err
+			}
+			ids, err := dir.resolveAll(c.Context, args[1:])
+			if err != nil {
+				return err
+			}
+			var change keystore.GroupChange
+			set(&change, ids)
+			d, err := s.changeGroup(c.Context, group, change)
+			if err != nil {
+				return err
+			}
+			return s.result(dir.groupFacts(c.Context, d), func(io.Writer) {
+				s.remark("group %s: version %d, epoch %d, %d members", title(d), d.Version, d.Group.Epoch, len(d.Group.Members))
+			})
+		},
+	}
+}
+
+// changeGroup changes a group, here and in the network if a node is up.
+func (s *session) changeGroup(ctx context.Context, group *envelope.Document, change keystore.GroupChange) (*envelope.Document, error) {
+	me, err := s.secrets()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := s.directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	identities, err := s.identities(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	next, err := keystore.ChangeGroup(ctx, me, identities, dir, group.ID(), change)
+	if err != nil {
+		return nil, err
+	}
+	if dir.client == nil {
+		s.remark("no node is up, so the change is known in this keystore only (%v)", dir.why)
+		return next, dir.store.AddDocuments(ctx, []*envelope.Document{next})
+	}
+	// What was changed while no node was up comes first.
+	if err := s.publish(ctx, dir.client, group.ID()); err != nil {
+		return nil, err
+	}
+	if _, err = dir.client.PutRecord(ctx, envelope.KindDocument, next.Signed().Encode()); err != nil {
+		if is(err, envelope.Conflict) {
+			if err := dir.refresh(ctx, group.ID()); err != nil {
+				return nil, err
+			}
+			return nil, envelope.WithHint(envelope.Errorf(envelope.Conflict, "somebody else has changed group %s meanwhile: %w", title(group), err),
+				"look with `l2p group show %s`, and try again", title(group))
+		}
+		return nil, err
+	}
+	return next, dir.store.AddDocuments(ctx, []*envelope.Document{next})
+}

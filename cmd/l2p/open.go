@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"l2p/envelope"
+)
+
+func openCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:      "open",
+		Usage:     "check who sealed an envelope, and open it",
+		ArgsUsage: "[FILE]",
+		Category:  "files",
+		Description: "Reads an envelope, or a plain age file, from FILE or standard input and writes what is in it.\n" +
+			"Nothing is written before it is proven. To a pipe it flows piece by piece: if the exit code isn't 0, what came is authentic but incomplete. A file given with -o appears when it is complete, or never.\n" +
+			"Standard error says who signed.",
+		Flags: []cli.Flag{
+			outputFlag(),
+			&cli.StringFlag{Name: "from", Usage: "insist that `AGENT` wrote it"},
+			&cli.BoolFlag{Name: "allow-unknown-author", Usage: "open it though the author is not known, so that nothing proves who wrote it", DisableDefaultText: true},
+		},
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, 0, 1)
+			if err != nil {
+				return err
+			}
+			in, err := s.openInput(args)
+			if err != nil {
+				return err
+			}
+			defer in.Close()
+			r, form, err := envelope.Sniff(in)
+			if err != nil {
+				return err
+			}
+			if form == envelope.FormAge {
+				return openAgeFile(s, c, r, in)
+			}
+			header, err := envelope.ReadHeader(r)
+			if err != nil {
+				return err
+			}
+			o, err := s.opener(c.Context, header, c.Bool("allow-unknown-author"))
+			if err != nil {
+				return err
+			}
+			if err := s.checkFrom(c.Context, o, c.String("from")); err != nil {
+				return err
+			}
+			out, err := s.createOutput(c.String("output"), textOutput, in.file)
+			if err != nil {
+				return err
+			}
+			s.remark("%s", s.authorship(c.Context, o))
+			return out.finish(o.Segments(c.Context, out, r))
+		},
+	}
+}
+
+// openAgeFile opens an age file that stands by itself.
+func openAgeFile(s *session, c *cli.Context, r *bufio.Reader, in *input) error {
+	if c.String("from") != "" {
+		return envelope.WithHint(envelope.Errorf(envelope.Denied, "nobody signed this: it is a plain age file"), "without --from it can be opened")
+	}
+	identities, err := s.identities(c.Context, true)
+	if err != nil {
+		return err
+	}
+	out, err := s.createOutput(c.String("output"), textOutput, in.file)
+	if err != nil {
+		return err
+	}
+	s.remark("nobody signed this: it is a plain age file")
+	_, err = envelope.Open(c.Context, out, io.Reader(r), envelope.OpenOptions{Identities: identities})
+	return out.finish(err)
+}
+
+// checkFrom refuses an envelope that another agent wrote than from names, if it
+// names one. A group is meant if it owns the envelope.
+func (s *session) checkFrom(ctx context.Context, o *envelope.Opener, from string) error {
+	if from == "" {
+		return nil
+	}
+	if o.Author() != envelope.Verified {
+		return envelope.Errorf(envelope.Denied, "nothing proves that %s wrote this: its author is not known", quoted(from))
+	}
+	want, err := s.dir.resolve(ctx, from)
+	if err != nil {
+		return err
+	}
+	if h := o.Header(); h.Author != want && h.Owner != want {
+		return envelope.WithHint(envelope.Errorf(envelope.Denied, "this is not from %s: %s wrote it", quoted(from), s.dir.called(ctx, h.Author)),
+			"without --from it can be opened")
+	}
+	return nil
+}

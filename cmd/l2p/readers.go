@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"l2p/envelope"
+	"l2p/keystore"
+)
+
+// maxReadersFile bounds a file of readers, in bytes. An envelope has at most
+// envelope.MaxReaders.
+const maxReadersFile = 1 << 20
+
+// readerFlags are the flags by which seal and put say who may read.
+func readerFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "to", Aliases: []string{"t"}, Usage: "for `READER`, an agent or a group; as often as there are readers"},
+		&cli.StringSliceFlag{Name: "readers", Aliases: []string{"R"}, Usage: "for the readers in `FILE`, one a line; # begins a comment"},
+		&cli.BoolFlag{Name: "public", Usage: "for everybody: signed, not encrypted", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "not-me", Usage: "leave out who seals", DisableDefaultText: true},
+	}
+}
+
+// readers returns the recipients that readerFlags say: none for --public, else
+// at least one, and the agent that the command acts as unless --not-me.
+func (s *session) readers(c *cli.Context) ([]envelope.Recipient, error) {
+	names := c.StringSlice("to")
+	for _, file := range c.StringSlice("readers") {
+		more, err := readReadersFile(file)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, more...)
+	}
+	switch {
+	case c.Bool("public") && (len(names) > 0 || c.Bool("not-me")):
+		return nil, usagef(c, "a public envelope is for everybody, so --to, --readers and --not-me have no place")
+	case c.Bool("public"):
+		return nil, nil
+	case len(names) == 0:
+		return nil, usagef(c, "nobody to seal for: name readers with --to or --readers, or say --public")
+	}
+	if !c.Bool("not-me") {
+		me, err := s.acting()
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, me.ID().String())
+	}
+	var readers []envelope.Recipient
+	for _, name := range names {
+		r, err := s.reader(c.Context, name)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(readers, func(have envelope.Recipient) bool { return have.Agent == r.Agent }) {
+			readers = append(readers, r)
+		}
+	}
+	return readers, nil
+}
+
+// reader returns the recipient of an agent or group.
+func (s *session) reader(ctx context.Context, name string) (envelope.Recipient, error) {
+	dir, err := s.directory(ctx)
+	if err != nil {
+		return envelope.Recipient{}, err
+	}
+	d, err := dir.agent(ctx, name)
+	if err != nil {
+		return envelope.Recipient{}, err
+	}
+	if d.Kind == envelope.Box {
+		return envelope.Recipient{}, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s is a box, and boxes read nothing", quoted(name)),
+			"name its people or a group of them")
+	}
+	if err := keystore.CheckReader(ctx, dir, d); err != nil {
+		return envelope.Recipient{}, err
+	}
+	return envelope.RecipientOf(d)
+}
+
+// readReadersFile returns the names in a file of readers.
+func readReadersFile(path string) ([]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fileError(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxReadersFile+1))
+	if err != nil {
+		return nil, fileError(err)
+	}
+	if len(data) > maxReadersFile {
+		return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s has more than %d bytes, too many for a list of readers", quoted(path), maxReadersFile), "make a group")
+	}
+	var names []string
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		n++
+		line, _, _ = strings.Cut(line, "#")
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if strings.ContainsAny(line, " \t,;") {
+			return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "line %d of %s is not one reader: %s", n, quoted(path), quoted(line)),
+				"write one name or id a line")
+		}
+		names = append(names, line)
+	}
+	if len(names) == 0 {
+		return nil, envelope.Errorf(envelope.Usage, "no readers in %s", quoted(path))
+	}
+	return names, nil
+}
