@@ -49,6 +49,10 @@ func Open(dir string) (*Store, error) {
 	return s, s.sweep()
 }
 
+// SetWorkFactor changes log2 of scrypt's cost for what is locked from now on. It
+// is for tests, which have no time: no program calls it.
+func (s *Store) SetWorkFactor(log2 int) { s.workFactor = log2 }
+
 // Dir returns the keystore's directory.
 func (s *Store) Dir() string { return s.dir }
 

@@ -70,7 +70,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	case cmd == nil && slices.Contains(global, "--version"):
 		return []string{"--version"}, nil
 	case len(below) > 0:
-		return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s needs a command: %s", strings.Join(append([]string{"l2p"}, path...), " "), names(below)),
+		return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s needs a command: %s", strings.Join(append([]string{"l2p"}, path...), " "), strings.Join(names(below), ", ")),
 			"see `%s`", helpFor(strings.Join(path, " ")))
 	}
 	arranged := slices.Concat(global, path, local)
@@ -118,22 +118,43 @@ func unknownFlag(flag string, path []string) error {
 func unknownCommand(word string, path []string, among []*cli.Command) error {
 	name := strings.Join(path, " ")
 	hint := "see `" + helpFor(name) + "`"
-	if len(word) < 64 {
-		// Jaro-Winkler distance; anything closer than none at all is named.
-		if near := cli.SuggestCommand(among, word); near != "" {
-			hint = near + " " + hint
-		}
+	if near := nearest(names(among), word); near != "" {
+		hint = "did you mean " + near + "? " + hint
 	}
 	return envelope.WithHint(envelope.Errorf(envelope.Usage, "%s has no command %s", strings.Join(append([]string{"l2p"}, path...), " "), quoted(word)), "%s", hint)
 }
 
 // names lists the commands that help shows.
-func names(cmds []*cli.Command) string {
+func names(cmds []*cli.Command) []string {
 	var visible []string
 	for _, c := range cmds {
 		if !c.Hidden {
 			visible = append(visible, c.Name)
 		}
 	}
-	return strings.Join(visible, ", ")
+	return visible
+}
+
+// nearest returns which of words is a slip of the finger from word: one letter
+// too many, too few, or other, or two exchanged. It returns "" if none is.
+func nearest(words []string, word string) string {
+	for _, w := range words {
+		long, short := w, word
+		if len(long) < len(short) {
+			long, short = short, long
+		}
+		head, tail := 0, 0
+		for head < len(short) && long[head] == short[head] {
+			head++
+		}
+		for tail < len(short)-head && long[len(long)-1-tail] == short[len(short)-1-tail] {
+			tail++
+		}
+		rest := short[head : len(short)-tail]
+		switch odd := long[head : len(long)-tail]; {
+		case len(odd) <= 1, len(odd) == 2 && len(rest) == 2 && odd[0] == rest[1] && odd[1] == rest[0]:
+			return w
+		}
+	}
+	return ""
 }
