@@ -28,7 +28,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 			operands = append(operands, args[i+1:]...)
 			i = len(args)
 		case len(a) > 1 && a[0] == '-':
-			name, _, hasValue := strings.Cut(strings.TrimPrefix(a[1:], "-"), "=")
+			name, value, hasValue := strings.Cut(strings.TrimPrefix(a[1:], "-"), "=")
 			if name == "help" || name == "h" {
 				help = true
 				continue
@@ -37,7 +37,10 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 			if flag == nil {
 				return nil, unknownFlag(a, path)
 			}
-			words := []string{a}
+			words := []string{"--" + flag.Names()[0]} // package cli refuses -t beside --to
+			if hasValue {
+				words[0] += "=" + value
+			}
 			if _, isBool := flag.(*cli.BoolFlag); !isBool && !hasValue {
 				if i+1 == len(args) {
 					return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "flag %s needs a value", quoted(a)), "see `%s`", helpFor(strings.Join(path, " ")))

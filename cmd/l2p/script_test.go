@@ -11,15 +11,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"l2p/envelope"
 	"l2p/keystore"
 )
 
 func TestMain(m *testing.M) {
+	openKeystore = openFastKeystore
 	testscript.Main(m, map[string]func(){
-		"l2p": func() {
-			openKeystore = openFastKeystore
-			os.Exit(mainCode())
-		},
+		"l2p": func() { os.Exit(mainCode()) },
 	})
 }
 
@@ -44,6 +43,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("L2P_HOME", env.WorkDir+"/.l2p")
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("ESC", "\x1b")
+			env.Setenv("STRANGER", envelope.AgentID{1}.String())
 			env.Setenv("LONG", strings.Repeat("x", 100_000))
 			return nil
 		},

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"l2p/envelope"
+)
+
+// copyNodeFiles makes the node of one home that of another home, too, as for a
+// second person on one machine.
+func copyNodeFiles(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(filepath.Join(to, "node"), os.DirFS(filepath.Join(from, "node"))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func idIn(t *testing.T, text string) envelope.AgentID {
+	t.Helper()
+	_, id, ok := strings.Cut(strings.TrimSpace(text), " ")
+	got, err := envelope.ParseAgentID(id)
+	if !ok || err != nil {
+		t.Fatalf("no name and id in %q", text)
+	}
+	return got
+}
+
+// TestNamesThroughTheNode lets two people who share nothing but a network find
+// each other by name, be in a group together, and notice a name that changes.
+func TestNamesThroughTheNode(t *testing.T) {
+	t.Parallel()
+	adam, eve := t.TempDir(), t.TempDir()
+	n := startTestNode(t, adam)
+	copyNodeFiles(t, adam, eve)
+
+	out := must(t, adam, "", "agent", "create", "adam", "--no-passphrase", "--json")
+	for _, want := range []string{`"name": "adam@a-tech"`, `"published": true`, `"bound": true`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("agent create lacks %s: %s", want, out)
+		}
+	}
+	eveID := idIn(t, must(t, eve, "", "agent", "create", "eve@a-tech", "--no-passphrase"))
+	mustFail(t, envelope.Conflict, "is taken", eve, "", "agent", "create", "adam", "--no-passphrase")
+
+	sealed := must(t, adam, "hello", "seal", "-t", "eve@a-tech")
+	opened := l2p(t, eve, sealed, "open", "--from", "adam@a-tech")
+	if opened.code != 0 || opened.stdout != "hello" || !strings.Contains(opened.stderr, "signed by adam@a-tech (l2p1") {
+		t.Fatalf("open: %+v", opened)
+	}
+	mustFail(t, envelope.NotFound, "no box", adam, "", "seal", "-t", "eve@elsewhere")
+	mustFail(t, envelope.NotFound, "knows no bob", adam, "", "seal", "-t", "bob@a-tech")
+
+	// Eve's keystore has never heard of the group: the node tells.
+	must(t, adam, "", "group", "create", "apprentices", "-m", "eve@a-tech")
+	sealed = must(t, adam, "for all", "seal", "-t", "apprentices@a-tech", "--not-me")
+	if got := must(t, eve, sealed, "open"); got != "for all" {
+		t.Fatalf("opened %q", got)
+	}
+	must(t, adam, "", "group", "remove", "apprentices", "eve@a-tech")
+	mustFail(t, envelope.NotReader, "", eve, must(t, adam, "later", "seal", "-t", "apprentices"), "open")
+
+	// Another agent gets the name.
+	mallory := t.TempDir()
+	copyNodeFiles(t, adam, mallory)
+	other := idIn(t, must(t, mallory, "", "agent", "create", "mallory@a-tech", "--no-passphrase"))
+	n.bind(t, "eve", other, n.box)
+	mustFail(t, envelope.Conflict, "is another agent than before", adam, "secret", "seal", "-t", "eve@a-tech")
+	must(t, adam, "", "agent", "pin", "eve@a-tech", "--accept")
+	must(t, adam, "secret", "seal", "-t", "eve@a-tech")
+	n.bind(t, "eve", envelope.AgentID{}, n.box)
+	mustFail(t, envelope.NotFound, "means nobody any more", adam, "secret", "seal", "-t", "eve@a-tech")
+	must(t, adam, "secret", "seal", "-t", eveID.String())
+}
+
+// TestLyingNode lets a node lie about names in the ways it could.
+func TestLyingNode(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		lie  func(t *testing.T, n *testNode, id envelope.AgentID)
+		kind envelope.ErrorKind
+	}{
+		{"binding not signed by the box", func(t *testing.T, n *testNode, id envelope.AgentID) { n.bind(t, "eve", id, newKey(t)) }, envelope.Corrupt},
+		{"another root key", func(t *testing.T, n *testNode, id envelope.AgentID) {
+			n.bind(t, "eve", id, n.box)
+			n.rootKey = public(newKey(t))
+		}, envelope.WrongNetwork},
+		{"box admitted by another root key", func(t *testing.T, n *testNode, id envelope.AgentID) {
+			n.bind(t, "eve", id, n.box)
+			n.roster = nil
+			n.admit(t, "a-tech", newKey(t))
+		}, envelope.Corrupt},
+		{"no certificate", func(t *testing.T, n *testNode, id envelope.AgentID) {
+			n.bind(t, "eve", id, n.box)
+			n.roster = nil
+		}, envelope.NotFound},
+		{"name of another", func(t *testing.T, n *testNode, id envelope.AgentID) {
+			n.bind(t, "bob", id, n.box)
+			bob, eve := envelope.Ref{Kind: envelope.KindBinding, Owner: n.boxAgent, Name: "bob"}, envelope.Ref{Kind: envelope.KindBinding, Owner: n.boxAgent, Name: "eve"}
+			n.records[eve] = n.records[bob]
+		}, envelope.Corrupt},
+		{"documents of another", func(t *testing.T, n *testNode, id envelope.AgentID) {
+			n.bind(t, "eve", envelope.AgentID{7}, n.box)
+			n.records[envelope.Ref{Kind: envelope.KindDocument, Owner: envelope.AgentID{7}}] = n.records[envelope.Ref{Kind: envelope.KindDocument, Owner: id}]
+		}, envelope.Corrupt},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			home := t.TempDir()
+			n := startTestNode(t, home)
+			id := idIn(t, must(t, home, "", "agent", "create", "adam", "--no-passphrase"))
+			test.lie(t, n, id)
+			r := l2p(t, home, "hello", "seal", "-t", "eve@a-tech", "--not-me")
+			if r.code != int(test.kind) || r.stdout != "" {
+				t.Errorf("exit code %d, want %d: %s", r.code, test.kind, r.stderr)
+			}
+		})
+	}
+}
+
+// TestRevokedBox looks up names of a box that has been expelled.
+func TestRevokedBox(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	n := startTestNode(t, home)
+	must(t, home, "", "agent", "create", "adam", "--no-passphrase")
+	n.bind(t, "eve", envelope.AgentID{7}, n.box)
+	cert := n.roster[0]
+	signed, err := envelope.ParseSigned(cert.Data, 1<<12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.revoke(t, signed.Hash())
+	mustFail(t, envelope.NotFound, "no box", home, "hello", "seal", "-t", "eve@a-tech")
+}
+
+// TestChangeConflict lets another admin be faster.
+func TestChangeConflict(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	n := startTestNode(t, home)
+	must(t, home, "", "agent", "create", "adam", "--no-passphrase")
+	must(t, home, "", "agent", "create", "eve", "--no-passphrase")
+	must(t, home, "", "group", "create", "apprentices")
+	n.mu.Lock()
+	n.refuse = envelope.Errorf(envelope.Conflict, "another version is the newest")
+	n.mu.Unlock()
+	mustFail(t, envelope.Conflict, "try again", home, "", "group", "add", "apprentices", "eve")
+	if out := must(t, home, "", "group", "show", "apprentices", "--json"); strings.Contains(out, "eve@a-tech") {
+		t.Errorf("what the network refused is kept: %s", out)
+	}
+}
+
+// TestOfflineFirst publishes later what was made while no node was up.
+func TestOfflineFirst(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	out := must(t, home, "", "agent", "create", "adam@a-tech", "--no-passphrase")
+	must(t, home, "", "agent", "create", "eve@a-tech", "--no-passphrase")
+	must(t, home, "", "group", "create", "apprentices@a-tech", "-m", "eve")
+	must(t, home, "", "group", "remove", "apprentices", "eve")
+	n := startTestNode(t, home)
+	must(t, home, "", "agent", "bind", "adam", idIn(t, out).String())
+	must(t, home, "", "group", "add", "apprentices", "eve", "--json")
+	for ref, chain := range n.records {
+		if last := chain[len(chain)-1]; ref.Kind == envelope.KindDocument && last.Document.Group != nil {
+			if last.Version.N != 3 {
+				t.Errorf("the network has version %d of the group, want 3", last.Version.N)
+			}
+			return
+		}
+	}
+	t.Error("the network has no group")
+}
