@@ -37,10 +37,12 @@ var batchPool = sync.Pool{New: func() any {
 
 // A pipeline moves the segments of one payload: they are read one after the
 // other, worked on in parallel, and passed on in the order in which they were
-// read. Its memory is bounded: at most maxWorkers+2 batches exist.
+// read. A worker reads its own segments, so that it finds them in its cache.
+// The memory is bounded: at most maxWorkers+2 batches exist.
 type pipeline struct {
 	key [32]byte // segment key, for the segments' ids
 	// read fills b.in, b.segment.Final and what else it knows of b.segment.
+	// It is called by one worker at a time.
 	read func(b *batch) error
 	// work makes b.out of b.in, with a hasher of its own.
 	work func(b *batch, h *blake3.Hasher) error
@@ -48,33 +50,35 @@ type pipeline struct {
 	emit func(b *batch) error
 
 	workers int
-	made    int
-	free    chan *batch
-	todo    chan *batch
-	queue   chan *batch
+	turn    chan turn   // holds what the worker that reads next needs
+	queue   chan *batch // read, in order
+	free    chan *batch // passed on, to be filled again
 	working sync.WaitGroup
+}
+
+// A turn is held by the one worker that reads.
+type turn struct {
+	index   uint64 // of the segment to read
+	started int    // workers
+	made    int    // batches
 }
 
 // run moves all segments up to the final one. When it returns an error, for
 // instance since ctx is done, one last call of read may not have returned yet
-// if it waits for input; nothing else goes on.
+// if it waits for input.
 func (p *pipeline) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	p.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
-	p.free = make(chan *batch, p.workers+2)
-	p.todo = make(chan *batch, p.workers+2)
+	p.turn = make(chan turn, 1)
 	p.queue = make(chan *batch, p.workers+2)
-	reading := make(chan struct{})
-	go func() {
-		defer close(reading)
-		p.readAll(ctx)
-	}()
+	p.free = make(chan *batch, p.workers+2)
+	p.turn <- turn{started: 1}
+	p.working.Go(func() { p.workAll(ctx) })
 	err := p.emitAll(ctx)
 	cancel()
 	if err != nil {
 		return err
 	}
-	<-reading
 	p.working.Wait()
 	for len(p.free) > 0 {
 		batchPool.Put(<-p.free)
@@ -82,32 +86,46 @@ func (p *pipeline) run(ctx context.Context) error {
 	return nil
 }
 
-// readAll reads batches until the final one, an error or the end of ctx.
-func (p *pipeline) readAll(ctx context.Context) {
-	defer close(p.todo)
-	for index := uint64(0); ; index++ {
-		b := p.batch(ctx)
+// workAll reads batches, taking turns with the other workers, and works on
+// them, until the final one, an error or the end of ctx.
+func (p *pipeline) workAll(ctx context.Context) {
+	h := blake3.New()
+	for {
+		var t turn
+		select {
+		case t = <-p.turn:
+		case <-ctx.Done():
+			return
+		}
+		b := p.batch(ctx, &t)
 		if b == nil {
 			return
 		}
-		b.segment = Segment{ID: SegmentID{Key: p.key, Index: index}}
+		b.segment = Segment{ID: SegmentID{Key: p.key, Index: t.index}}
 		err := p.read(b)
-		final := b.segment.Final
 		p.queue <- b
 		if err != nil {
 			b.done <- err
 			return
 		}
-		p.todo <- b
-		if final {
+		if b.segment.Final {
+			b.done <- p.work(b, h)
 			return
 		}
+		// There is more: it is for others, meanwhile.
+		if t.started < p.workers {
+			t.started++
+			p.working.Go(func() { p.workAll(ctx) })
+		}
+		t.index++
+		p.turn <- t
+		b.done <- p.work(b, h)
 	}
 }
 
-// batch returns a batch to fill, or nil when ctx is done. It makes new ones,
-// and a worker with each, only while those that exist are all busy.
-func (p *pipeline) batch(ctx context.Context) *batch {
+// batch returns a batch to fill, or nil when ctx is done. It makes new ones
+// only while those that exist are all busy.
+func (p *pipeline) batch(ctx context.Context, t *turn) *batch {
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -116,11 +134,8 @@ func (p *pipeline) batch(ctx context.Context) *batch {
 		return b
 	default:
 	}
-	if p.made < p.workers+2 {
-		if p.made < p.workers {
-			p.working.Go(func() { p.workAll(ctx) })
-		}
-		p.made++
+	if t.made < p.workers+2 {
+		t.made++
 		return batchPool.Get().(*batch)
 	}
 	select {
@@ -128,21 +143,6 @@ func (p *pipeline) batch(ctx context.Context) *batch {
 		return b
 	case <-ctx.Done():
 		return nil
-	}
-}
-
-func (p *pipeline) workAll(ctx context.Context) {
-	h := blake3.New()
-	for {
-		select {
-		case b, ok := <-p.todo:
-			if !ok {
-				return
-			}
-			b.done <- p.work(b, h)
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 
