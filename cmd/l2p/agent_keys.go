@@ -40,7 +40,7 @@ func agentPasswdCommand(s *session) *cli.Command {
 				}
 			}
 			if !c.Bool("no-passphrase") {
-				if to, err = newPassphrase(title(a.Document), c.String("new-passphrase-file")); err != nil {
+				if to, err = s.newPassphrase(title(a.Document), c.String("new-passphrase-file")); err != nil {
 					return err
 				}
 			}
@@ -51,7 +51,7 @@ func agentPasswdCommand(s *session) *cli.Command {
 			if d.Version > a.Document.Version {
 				if client, err := s.operatorIfUp(c.Context); err != nil {
 					s.remark("the network keeps the older locked keys until the operator of the box runs: l2p agent bind NAME %s", d.ID())
-				} else if err := s.publish(c.Context, client, d.ID()); err != nil {
+				} else if err := s.publishAgent(c.Context, client, d.ID()); err != nil {
 					return err
 				}
 			}

@@ -110,7 +110,7 @@ func agentBindCommand(s *session) *cli.Command {
 				if err != nil {
 					return err
 				}
-				if err := s.publish(c.Context, client, d.ID()); err != nil {
+				if err := s.publishAgent(c.Context, client, d.ID()); err != nil {
 					return err
 				}
 				bind.Agent, f.Agent = d.ID(), d.ID().String()

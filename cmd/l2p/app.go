@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 
@@ -48,7 +49,8 @@ func newApp(s *session) *cli.App {
 		Version:                   version,
 		Flags:                     globalFlags(s),
 		Commands:                  commands(s),
-		HideHelpCommand:           true, // arrange turns "help" into --help
+		HideHelp:                  true, // package cli's flags for help and version
+		HideVersion:               true, // are global variables that it changes
 		DisableSliceFlagSeparator: true, // a name with a comma stays one name
 		Reader:                    s.stdin,
 		Writer:                    s.stdout,
@@ -57,17 +59,32 @@ func newApp(s *session) *cli.App {
 		OnUsageError:              usageError,
 		Before:                    func(*cli.Context) error { return s.setHome() },
 	}
-	prepare(app.Commands)
+	app.Flags = append(app.Flags, helpFlag(), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true})
+	prepare("l2p", app.Commands)
 	return app
 }
 
-// prepare sets what all commands have in common.
-func prepare(cmds []*cli.Command) {
+// prepare sets what all commands have in common. path is the command line as
+// far as above them.
+func prepare(path string, cmds []*cli.Command) {
 	for _, c := range cmds {
-		c.HideHelpCommand = true
+		name := path + " " + c.Name
+		c.HideHelp = true
+		c.Flags = append(c.Flags, helpFlag())
 		c.OnUsageError = usageError
-		prepare(c.Subcommands)
+		c.UsageText = name + " [flags] " + c.ArgsUsage
+		if len(c.Subcommands) > 0 {
+			c.UsageText = name + " command [flags] [arguments]"
+		}
+		c.UsageText = strings.TrimSpace(c.UsageText)
+		prepare(name, c.Subcommands)
 	}
+}
+
+// helpFlag is the flag that package cli looks for by name. arrange turns the
+// word help into it.
+func helpFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}
 }
 
 func usageError(c *cli.Context, err error, _ bool) error {
@@ -88,9 +105,18 @@ func run(ctx context.Context, s *session, args []string) int {
 	defer s.close()
 	app := newApp(s)
 	args, err := arrange(app, args)
+	if len(args) == 1 && args[0] == "--version" {
+		return s.finish(s.result(map[string]string{"version": version}, func(w io.Writer) { fmt.Fprintln(w, "l2p", version) }))
+	}
 	if err == nil {
 		err = app.RunContext(ctx, append([]string{"l2p"}, args...))
 	}
+	return s.finish(err)
+}
+
+// finish returns the exit code for what came of the command, and prints the
+// error, if it is one.
+func (s *session) finish(err error) int {
 	if err == nil {
 		return 0
 	}

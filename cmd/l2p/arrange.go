@@ -70,7 +70,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	switch {
 	case help || len(args) == 0:
 		return append(path, "--help"), nil
-	case cmd == nil && slices.Contains(global, "--version"):
+	case slices.Contains(global, "--version"):
 		return []string{"--version"}, nil
 	case len(below) > 0:
 		return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s needs a command: %s", strings.Join(append([]string{"l2p"}, path...), " "), strings.Join(names(below), ", ")),
@@ -93,9 +93,6 @@ func findFlag(app *cli.App, cmd *cli.Command, name string) (flag cli.Flag, isGlo
 	}
 	if i := slices.IndexFunc(app.Flags, has); i >= 0 {
 		return app.Flags[i], true
-	}
-	if slices.Contains(cli.VersionFlag.Names(), name) && cmd == nil {
-		return cli.VersionFlag, true
 	}
 	return nil, false
 }

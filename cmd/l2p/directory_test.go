@@ -13,9 +13,11 @@ import (
 // second person on one machine.
 func copyNodeFiles(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.CopyFS(filepath.Join(to, "node"), os.DirFS(filepath.Join(from, "node"))); err != nil {
+	dir := filepath.Join(to, "node")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(from, "node"))); err != nil {
 		t.Fatal(err)
 	}
+	holdLock(t, dir)
 }
 
 func idIn(t *testing.T, text string) envelope.AgentID {

@@ -163,7 +163,7 @@ func (s *session) changeGroup(ctx context.Context, group *envelope.Document, cha
 		return next, dir.store.AddDocuments(ctx, []*envelope.Document{next})
 	}
 	// What was changed while no node was up comes first.
-	if err := s.publish(ctx, dir.client, group.ID()); err != nil {
+	if err := s.publishAgent(ctx, dir.client, group.ID()); err != nil {
 		return nil, err
 	}
 	if _, err = dir.client.PutRecord(ctx, envelope.KindDocument, next.Signed().Encode()); err != nil {

@@ -35,7 +35,7 @@ func mainCode() int {
 	s := newSession(os.Stdin, os.Stdout, os.Stderr)
 
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan int, 1)
 	go func() { done <- run(ctx, s, os.Args[1:]) }()
 
@@ -50,6 +50,6 @@ func mainCode() int {
 	case <-signals: // a second ctrl-C: no more patience
 	case <-time.After(goodbye):
 	}
-	s.removeUnfinished()
+	s.abandon()
 	return exitInterrupted
 }

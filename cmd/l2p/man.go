@@ -19,6 +19,7 @@ func manCommand(s *session) *cli.Command {
 			if _, err := operands(c, 0, 0); err != nil {
 				return err
 			}
+			describe(c.App.Commands)
 			page, err := c.App.ToManWithSection(1)
 			if err != nil {
 				return envelope.Errorf(envelope.Other, "manual page: %w", err)
@@ -28,6 +29,17 @@ func manCommand(s *session) *cli.Command {
 			}
 			return nil
 		},
+	}
+}
+
+// describe lets the manual page have the descriptions, which package cli leaves
+// out of it.
+func describe(cmds []*cli.Command) {
+	for _, c := range cmds {
+		if c.Description != "" {
+			c.Usage += "\n\n" + strings.ReplaceAll(c.Description, "\n", "\n\n")
+		}
+		describe(c.Subcommands)
 	}
 }
 

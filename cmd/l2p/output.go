@@ -90,13 +90,13 @@ func sameFile(info os.FileInfo, f *os.File) bool {
 // removes what there is of it. It returns err, or what went wrong here.
 func (o *output) finish(err error) error {
 	if o.file == nil {
-		return err
+		return fileError(err)
 	}
 	if o.temp == "" {
 		if closeErr := o.file.Close(); err == nil {
-			err = fileError(closeErr)
+			err = closeErr
 		}
-		return err
+		return fileError(err)
 	}
 	defer o.s.finished(o.temp)
 	if err == nil {

@@ -22,18 +22,18 @@ func (s *session) passphrase(what string) ([]byte, error) {
 	if s.passphraseFile != "" {
 		return readPassphraseFile(s.passphraseFile)
 	}
-	return askTerminal(what+" is locked", func(ask asker) ([]byte, error) {
+	return s.askTerminal(what+" is locked", func(ask asker) ([]byte, error) {
 		return ask("Passphrase for " + what + ": ")
 	})
 }
 
 // newPassphrase returns a passphrase to lock what with, from file or, where
 // file is empty, asked for twice on the terminal.
-func newPassphrase(what, file string) ([]byte, error) {
+func (s *session) newPassphrase(what, file string) ([]byte, error) {
 	if file != "" {
 		return readPassphraseFile(file)
 	}
-	return askTerminal(what+" needs a passphrase", func(ask asker) ([]byte, error) {
+	return s.askTerminal(what+" needs a passphrase", func(ask asker) ([]byte, error) {
 		first, err := ask("New passphrase for " + what + ": ")
 		if err != nil {
 			return nil, err
@@ -79,16 +79,21 @@ type asker func(prompt string) ([]byte, error)
 
 // askTerminal lets f ask on the controlling terminal, so that standard input
 // and output stay free for data. why says what the answer is wanted for.
-func askTerminal(why string, f func(asker) ([]byte, error)) ([]byte, error) {
+func (s *session) askTerminal(why string, f func(asker) ([]byte, error)) ([]byte, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s, and there is no terminal to ask for the passphrase", why),
 			"give it with --passphrase-file FILE or L2P_PASSPHRASE_FILE")
 	}
 	defer tty.Close()
+	fd := int(tty.Fd())
+	if state, err := term.GetState(fd); err == nil {
+		s.onTerminal(func() { _ = term.Restore(fd, state) })
+		defer s.onTerminal(nil)
+	}
 	return f(func(prompt string) ([]byte, error) {
 		fmt.Fprint(tty, envelope.SafeText(prompt))
-		line, err := term.ReadPassword(int(tty.Fd()))
+		line, err := term.ReadPassword(fd)
 		fmt.Fprintln(tty)
 		if err != nil {
 			return nil, envelope.Errorf(envelope.Other, "reading the passphrase: %w", err)

@@ -42,14 +42,14 @@ func (s *session) result(v any, text func(w io.Writer)) error {
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		if err := enc.Encode(v); err != nil {
-			return envelope.Errorf(envelope.Other, "standard output: %w", err)
+			return fileError(err)
 		}
 		return nil
 	}
 	w := &errWriter{w: s.stdout}
 	text(w)
 	if w.err != nil {
-		return envelope.Errorf(envelope.Other, "standard output: %w", w.err)
+		return fileError(w.err)
 	}
 	return nil
 }

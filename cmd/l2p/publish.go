@@ -56,9 +56,9 @@ func (s *session) operatorIfUp(ctx context.Context) (*netq.Client, error) {
 	return client, nil
 }
 
-// publish sends the network those documents of an agent that the keystore has
+// publishAgent sends the network those documents of an agent that the keystore has
 // and the network lacks.
-func (s *session) publish(ctx context.Context, client *netq.Client, id envelope.AgentID) error {
+func (s *session) publishAgent(ctx context.Context, client *netq.Client, id envelope.AgentID) error {
 	chain, err := s.keystore.Chain(ctx, id)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (s *session) announce(ctx context.Context, d *envelope.Document, offline bo
 		s.remark("the node is in no network, so %s is known in this keystore only; after `l2p init` or `l2p join`: %s", d.Name, todo)
 		return a, nil
 	}
-	if err := s.publish(ctx, client, d.ID()); err != nil {
+	if err := s.publishAgent(ctx, client, d.ID()); err != nil {
 		return a, err
 	}
 	a.Published = true

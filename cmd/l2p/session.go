@@ -37,6 +37,7 @@ type session struct {
 
 	mu         sync.Mutex
 	unfinished map[string]bool // temporary files and folders to remove if a signal ends the run
+	restore    func()          // gives the terminal its echo back; nil: it has it
 }
 
 func newSession(stdin io.Reader, stdout, stderr io.Writer) *session {
@@ -92,10 +93,22 @@ func (s *session) finished(path string) {
 	delete(s.unfinished, path)
 }
 
-// removeUnfinished removes the temporary files and folders of a run that a signal ended.
-func (s *session) removeUnfinished() {
+// onTerminal notes how to give the terminal back as it was, or with nil that it
+// is.
+func (s *session) onTerminal(restore func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.restore = restore
+}
+
+// abandon cleans up after a run that a signal ended: it removes temporary files
+// and folders and gives the terminal back as it was.
+func (s *session) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.restore != nil {
+		s.restore()
+	}
 	for path := range s.unfinished {
 		removeTree(path)
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -109,7 +110,21 @@ func startTestNode(t *testing.T, home string) *testNode {
 			t.Fatal(err)
 		}
 	}
+	holdLock(t, dir)
 	return n
+}
+
+// holdLock takes a state directory's lock, as a node does that runs.
+func holdLock(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
 }
 
 // admit adds a certificate of the box under a name to the roster.
