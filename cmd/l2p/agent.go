@@ -21,6 +21,7 @@ func agentCommand(s *session) *cli.Command {
 			agentImportCommand(s),
 			agentPinCommand(s),
 			agentBindCommand(s),
+			agentForgetCommand(s),
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 
 	"github.com/urfave/cli/v2"
@@ -65,18 +66,23 @@ func agentPasswdCommand(s *session) *cli.Command {
 
 func agentExportCommand(s *session) *cli.Command {
 	return &cli.Command{
-		Name:        "export",
-		Usage:       "write an agent with its keys, as they are locked, to be imported elsewhere",
-		ArgsUsage:   "[AGENT]",
-		Description: "The keys stay locked by the passphrase; those of an agent without one are in clear.",
+		Name:      "export",
+		Usage:     "write an agent with its keys, as they are locked, to be imported elsewhere",
+		ArgsUsage: "[AGENT]",
+		Description: "The keys stay locked by the passphrase; those of an agent without one are in clear.\n" +
+			"With --public only the documents are written that the network would have too, of any agent or group that is known: for others who want to seal for it without a network, or for the operator of its box.",
 		Flags: []cli.Flag{
 			outputFlag(),
 			&cli.BoolFlag{Name: "armor", Aliases: []string{"a"}, Usage: "write text", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "public", Usage: "write public documents, no keys", DisableDefaultText: true},
 		},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)
 			if err != nil {
 				return err
+			}
+			if c.Bool("public") {
+				return s.exportPublic(c, args)
 			}
 			a, err := s.agentOrActing(args)
 			if err != nil {
@@ -108,11 +114,49 @@ func agentExportCommand(s *session) *cli.Command {
 	}
 }
 
+// exportPublic writes the documents of an agent or group.
+func (s *session) exportPublic(c *cli.Context, args []string) error {
+	if c.Bool("armor") {
+		return usagef(c, "public documents have no text form")
+	}
+	dir, err := s.directory(c.Context)
+	if err != nil {
+		return err
+	}
+	var id envelope.AgentID
+	if len(args) > 0 {
+		id, err = dir.resolve(c.Context, args[0])
+	} else {
+		var a *keystore.Agent
+		if a, err = s.acting(); err == nil {
+			id = a.ID()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	chain, err := dir.Chain(c.Context, id)
+	if err != nil {
+		return err
+	}
+	data, err := encodeDocuments(chain)
+	if err != nil {
+		return err
+	}
+	out, err := s.createOutput(c.String("output"), binaryOutput, nil)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(data)
+	return out.finish(err)
+}
+
 func agentImportCommand(s *session) *cli.Command {
 	return &cli.Command{
-		Name:      "import",
-		Usage:     "take in an agent that `l2p agent export` wrote",
-		ArgsUsage: "[FILE]",
+		Name:        "import",
+		Usage:       "take in an agent that `l2p agent export` wrote",
+		ArgsUsage:   "[FILE]",
+		Description: "From what --public wrote, the keystore learns to seal for the agent or group by its id; to call it by its name as well, use `l2p agent pin`.",
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)
 			if err != nil {
@@ -131,6 +175,9 @@ func agentImportCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if isDocuments(data) {
+				return s.importPublic(c.Context, data)
+			}
 			a, err := store.Import(c.Context, data)
 			if err != nil {
 				return err
@@ -145,6 +192,24 @@ func agentImportCommand(s *session) *cli.Command {
 			})
 		},
 	}
+}
+
+// importPublic keeps the documents of another agent or group.
+func (s *session) importPublic(ctx context.Context, data []byte) error {
+	chain, err := parseDocuments(data)
+	if err != nil {
+		return err
+	}
+	if err := s.keystore.AddDocuments(ctx, chain); err != nil {
+		return err
+	}
+	d := chain[len(chain)-1]
+	if _, err := s.keystore.Pinned(d.Name); is(err, envelope.NotFound) && d.Name != "" {
+		s.remark("it calls itself %s; if you know that to be true: l2p agent pin %s %s", d.Name, d.Name, d.ID())
+	}
+	return s.result(factsOf(d), func(w io.Writer) {
+		io.WriteString(w, envelope.SafeText(title(d))+" "+d.ID().String()+"\n")
+	})
 }
 
 // agentOrActing returns the own agent that args name, or the acting one.

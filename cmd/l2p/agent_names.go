@@ -127,3 +127,34 @@ func agentBindCommand(s *session) *cli.Command {
 		},
 	}
 }
+
+func agentForgetCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:        "forget",
+		Usage:       "drop what is known of another agent or group, to learn it anew from the network",
+		ArgsUsage:   "AGENT",
+		Description: "For when two versions of a group were made at once and the keystore knows the one that lost. Names stay pinned.",
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			store, err := s.store()
+			if err != nil {
+				return err
+			}
+			offline := &directory{s: s, store: store, why: envelope.Errorf(envelope.Unavailable, "forgetting asks none")}
+			id, err := offline.resolve(c.Context, args[0])
+			if err != nil {
+				return err
+			}
+			if _, err := store.Chain(c.Context, id); is(err, envelope.NotFound) {
+				return err
+			}
+			if err := store.Forget(id); err != nil {
+				return err
+			}
+			return s.result(nameFacts{args[0], id.String()}, func(io.Writer) { s.remark("%s is forgotten", id) })
+		},
+	}
+}

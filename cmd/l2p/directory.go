@@ -87,6 +87,13 @@ func (d *directory) refresh(ctx context.Context, id envelope.AgentID) error {
 		if err != nil {
 			return d.offline(err, len(known) > 0)
 		}
+		// Of two documents with one number the winner is taken, as everywhere.
+		if last := len(run) - 1; last >= 0 && run[last].Version == r.Document.Version {
+			if r.Version.Newer(envelope.Version{N: run[last].Version, Hash: run[last].Hash()}) {
+				run[last] = r.Document
+			}
+			continue
+		}
 		run = append(run, r.Document)
 	}
 	if len(run) == 0 {
@@ -103,6 +110,9 @@ func (d *directory) refresh(ctx context.Context, id envelope.AgentID) error {
 	err = d.store.AddDocuments(ctx, run)
 	if errors.Is(err, keystore.ErrOlder) {
 		return nil
+	}
+	if is(err, envelope.Conflict) {
+		return envelope.WithHint(err, "the network's wins: `l2p agent forget %s` lets the keystore learn it", id)
 	}
 	return err
 }

@@ -110,7 +110,7 @@ func (s *session) announce(ctx context.Context, d *envelope.Document, offline bo
 		s.remark("no node is up, so %s is known in this keystore only; with one: %s", d.Name, todo)
 		return a, nil
 	case is(err, envelope.Denied):
-		s.remark("the operator of box %s must run: %s", name.Box, todo)
+		s.remark("the operator of box %s must import what `l2p agent export --public %s` writes, and run: %s", name.Box, d.Name, todo)
 		return a, nil
 	case err != nil:
 		return a, err
