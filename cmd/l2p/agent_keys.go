@@ -188,7 +188,7 @@ func agentImportCommand(s *session) *cli.Command {
 				}
 			}
 			return s.result(ownFacts(a), func(w io.Writer) {
-				io.WriteString(w, envelope.SafeText(title(a.Document))+" "+a.ID().String()+"\n")
+				io.WriteString(w, printable(title(a.Document))+" "+a.ID().String()+"\n")
 			})
 		},
 	}
@@ -208,7 +208,7 @@ func (s *session) importPublic(ctx context.Context, data []byte) error {
 		s.remark("it calls itself %s; if you know that to be true: l2p agent pin %s %s", d.Name, d.Name, d.ID())
 	}
 	return s.result(factsOf(d), func(w io.Writer) {
-		io.WriteString(w, envelope.SafeText(title(d))+" "+d.ID().String()+"\n")
+		io.WriteString(w, printable(title(d))+" "+d.ID().String()+"\n")
 	})
 }
 

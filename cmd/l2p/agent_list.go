@@ -80,7 +80,7 @@ func agentShowCommand(s *session) *cli.Command {
 			return s.result(f, func(w io.Writer) {
 				fmt.Fprintf(w, "id         %s\n", f.ID)
 				if f.Name != "" {
-					fmt.Fprintf(w, "name       %s (%s)\n", envelope.SafeText(f.Name), f.NameState)
+					fmt.Fprintf(w, "name       %s (%s)\n", printable(f.Name), f.NameState)
 				}
 				fmt.Fprintf(w, "kind       %s\nversion    %d\n", f.Kind, f.Version)
 				if f.Own {
@@ -88,7 +88,7 @@ func agentShowCommand(s *session) *cli.Command {
 				}
 				// A hybrid recipient has 1,959 characters, so it is for those who ask.
 				if c.Bool("recipient") && f.Recipient != "" {
-					fmt.Fprintf(w, "recipient  %s\n", envelope.SafeText(f.Recipient))
+					fmt.Fprintf(w, "recipient  %s\n", printable(f.Recipient))
 				}
 			})
 		},

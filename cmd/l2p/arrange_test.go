@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/urfave/cli/v2"
 )
 
 func TestArrange(t *testing.T) {
@@ -46,4 +48,24 @@ func TestNearest(t *testing.T) {
 			t.Errorf("nearest to %q is %q, want %q", word, got, want)
 		}
 	}
+}
+
+// TestHelp asks every command for its help.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	var walk func(path []string, cmds []*cli.Command)
+	walk = func(path []string, cmds []*cli.Command) {
+		for _, c := range cmds {
+			path := append(slices.Clone(path), c.Name)
+			name := strings.Join(path, " ")
+			if c.Usage == "" || strings.HasSuffix(c.Usage, ".") {
+				t.Errorf("l2p %s: usage %q should be a line without a period", name, c.Usage)
+			}
+			if r := l2p(t, t.TempDir(), "", append([]string{"help"}, path...)...); r.code != 0 || !strings.Contains(r.stdout, "l2p "+name) || !strings.Contains(r.stdout, c.Usage) {
+				t.Errorf("l2p help %s: %+v", name, r)
+			}
+			walk(path, c.Subcommands)
+		}
+	}
+	walk(nil, commands(newSession(strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{})))
 }

@@ -117,11 +117,13 @@ func (d *directory) refresh(ctx context.Context, id envelope.AgentID) error {
 	return err
 }
 
-// offline turns an error of the network into a warning where the keystore can
-// answer as well.
+// offline turns an error of the network into a remark where the keystore can
+// answer as well. A network that doesn't answer isn't asked again: each question
+// takes seconds.
 func (d *directory) offline(err error, known bool) error {
 	if known && is(err, envelope.Unavailable) {
 		d.s.remark("working with what the keystore knows: %v", err)
+		d.client, d.why = nil, err
 		return nil
 	}
 	return err

@@ -177,3 +177,56 @@ func TestOfflineFirst(t *testing.T) {
 	}
 	t.Error("the network has no group")
 }
+
+// TestNotOperator makes an agent on a machine whose user isn't the operator, and
+// lets it look somebody up by its own key.
+func TestNotOperator(t *testing.T) {
+	t.Parallel()
+	adam, eve := t.TempDir(), t.TempDir()
+	startTestNode(t, adam)
+	copyNodeFiles(t, adam, eve)
+	if err := os.Remove(filepath.Join(eve, "node", operatorKeyFile)); err != nil {
+		t.Fatal(err)
+	}
+	must(t, adam, "", "agent", "create", "adam", "--no-passphrase")
+	mustFail(t, envelope.Usage, "at which box", eve, "", "agent", "create", "eve", "--no-passphrase")
+	r := l2p(t, eve, "", "agent", "create", "eve@a-tech", "--no-passphrase", "--json")
+	if r.code != 0 || !strings.Contains(r.stdout, `"bound": false`) || !strings.Contains(r.stderr, "the operator of box a-tech must") {
+		t.Fatalf("agent create: %+v", r)
+	}
+	mustFail(t, envelope.Denied, "only the operator", eve, "", "agent", "bind", "eve", "eve@a-tech")
+	file := filepath.Join(eve, "eve.public")
+	must(t, eve, "", "agent", "export", "--public", "-o", file)
+	id := idIn(t, must(t, adam, "", "agent", "import", file))
+	must(t, adam, "", "agent", "bind", "eve", id.String())
+	if got := must(t, eve, must(t, adam, "hello", "seal", "-t", "eve@a-tech"), "open", "--from", "adam@a-tech"); got != "hello" {
+		t.Errorf("opened %q", got)
+	}
+}
+
+// TestForkedGroup lets two admins change a group without knowing of each other:
+// the keystore of the one who lost refuses until it is told to forget.
+func TestForkedGroup(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	must(t, home, "", "agent", "create", "adam@a-tech", "--no-passphrase")
+	must(t, home, "", "agent", "create", "eve@a-tech", "--no-passphrase")
+	must(t, home, "", "group", "create", "apprentices@a-tech")
+	other := t.TempDir()
+	if err := os.CopyFS(other, os.DirFS(home)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(other, "keystore"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	must(t, home, "", "group", "add", "apprentices", "eve") // offline: a fork
+	startTestNode(t, other)
+	must(t, other, "", "group", "renew", "apprentices")
+	copyNodeFiles(t, other, home)
+	mustFail(t, envelope.Conflict, "l2p agent forget", home, "hello", "seal", "-t", "apprentices")
+	must(t, home, "", "agent", "forget", "apprentices")
+	must(t, home, "hello", "seal", "-t", "apprentices")
+	if out := must(t, home, "", "group", "show", "apprentices", "--json"); !strings.Contains(out, `"epoch": 2`) {
+		t.Errorf("the network's version is not taken: %s", out)
+	}
+}

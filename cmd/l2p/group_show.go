@@ -154,7 +154,7 @@ func epochsOf(chain []*envelope.Document) []epochFacts {
 func (f *groupFacts) write(w io.Writer) {
 	fmt.Fprintf(w, "id       %s\n", f.ID)
 	if f.Name != "" {
-		fmt.Fprintf(w, "name     %s\n", envelope.SafeText(f.Name))
+		fmt.Fprintf(w, "name     %s\n", printable(f.Name))
 	}
 	fmt.Fprintf(w, "version  %d\nepoch    %d\n", f.Version, f.Epoch)
 	for _, m := range f.Members {
@@ -162,7 +162,7 @@ func (f *groupFacts) write(w io.Writer) {
 		if m.Admin {
 			role = "admin"
 		}
-		fmt.Fprintf(w, "%-8s %s\n", role, envelope.SafeText(m.called))
+		fmt.Fprintf(w, "%-8s %s\n", role, printable(m.called))
 	}
 	for _, e := range f.Epochs {
 		fmt.Fprintf(w, "history  epoch %d from version %d, %d members in the end", e.Epoch, e.First, e.members)

@@ -186,7 +186,7 @@ func (f *envelopeFacts) check(r *bufio.Reader, signed *envelope.Signed) error {
 // write shows the facts to people.
 func (f *envelopeFacts) write(w io.Writer) {
 	line := func(what, format string, args ...any) {
-		fmt.Fprintf(w, "%-12s %s\n", what, envelope.SafeText(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(w, "%-12s %s\n", what, printable(fmt.Sprintf(format, args...)))
 	}
 	line("author", "%s", f.called)
 	if f.Owner != f.Author {

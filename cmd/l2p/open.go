@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"io"
 
 	"github.com/urfave/cli/v2"
 
@@ -76,7 +75,7 @@ func openAgeFile(s *session, c *cli.Context, r *bufio.Reader, in *input) error {
 		return err
 	}
 	s.remark("nobody signed this: it is a plain age file")
-	_, err = envelope.Open(c.Context, out, io.Reader(r), envelope.OpenOptions{Identities: identities})
+	_, err = envelope.Open(c.Context, out, r, envelope.OpenOptions{Identities: identities})
 	return out.finish(err)
 }
 

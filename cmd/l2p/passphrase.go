@@ -92,7 +92,7 @@ func (s *session) askTerminal(why string, f func(asker) ([]byte, error)) ([]byte
 		defer s.onTerminal(nil)
 	}
 	return f(func(prompt string) ([]byte, error) {
-		fmt.Fprint(tty, envelope.SafeText(prompt))
+		fmt.Fprint(tty, printable(prompt))
 		line, err := term.ReadPassword(fd)
 		fmt.Fprintln(tty)
 		if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -102,6 +101,5 @@ func quoted(text string) string {
 
 // is reports whether err is of the given kind.
 func is(err error, kind envelope.ErrorKind) bool {
-	var e *envelope.Error
-	return errors.As(err, &e) && e.Kind == kind
+	return err != nil && envelope.KindOf(err) == kind
 }
