@@ -23,6 +23,7 @@ const (
 	pushPullInterval = 15 * time.Second
 	forgetDead       = 15 * time.Second
 	streamTimeout    = 4 * time.Second
+	awareness        = 2    // times that probes take longer while this node's own health is in doubt (Lifeguard)
 	maxNames         = 8    // of one node that are remembered at a time
 	messageSize      = 1100 // bytes of a packet before it is sealed
 )
@@ -73,7 +74,7 @@ func (m *Members) newGossip() (*gossip, error) {
 		ProbeInterval:           probeInterval,
 		ProbeTimeout:            probeTimeout,
 		DisableTcpPings:         true, // a stream may have to dial first, which says nothing about the peer
-		AwarenessMaxMultiplier:  4,
+		AwarenessMaxMultiplier:  awareness,
 		GossipNodes:             3,
 		GossipInterval:          gossipInterval,
 		GossipToTheDeadTime:     forgetDead,
@@ -102,10 +103,15 @@ func (g *gossip) WriteTo(b []byte, addr string) (time.Time, error) {
 	return g.WriteToAddress(b, memberlist.Address{Addr: addr})
 }
 
-// WriteToAddress implements memberlist.NodeAwareTransport. It never blocks and
-// never returns an error: on one, memberlist would drop its probe and suspect
-// nobody.
+// WriteToAddress implements memberlist.NodeAwareTransport. It never blocks, and
+// returns no error before the end: on one, memberlist drops its probe and
+// suspects nobody.
 func (g *gossip) WriteToAddress(b []byte, addr memberlist.Address) (time.Time, error) {
+	select {
+	case <-g.done:
+		return time.Time{}, net.ErrClosed
+	default:
+	}
 	g.m.send(b, addr.Addr)
 	return time.Now(), nil
 }
@@ -245,6 +251,9 @@ func (g *gossip) LocalState(bool) []byte { return nil }
 // MergeRemoteState implements memberlist.Delegate.
 func (g *gossip) MergeRemoteState([]byte, bool) {}
 
-// stop ends the memberlist. Its goroutines end by themselves within a probe
-// interval or a stream's timeout.
+// linger is how long memberlist's last probe may go on after stop: it doesn't
+// listen to the end, nor does it say when it is there.
+const linger = awareness * probeInterval
+
+// stop ends the memberlist, whose goroutines are gone after linger.
 func (g *gossip) stop() { _ = g.list.Shutdown() } // returns no errors but the transport's, which has none

@@ -289,8 +289,9 @@ func (m *Members) Leave() {
 	}
 }
 
-// Shutdown ends gossip. When it returns, no callback is running or will come.
-// It doesn't close the endpoint, of which it stops reading packets.
+// Shutdown ends gossip, in about a second. When it returns, no callback is
+// running or will come, and all goroutines are gone. It doesn't close the
+// endpoint, of which it stops reading packets.
 func (m *Members) Shutdown() {
 	m.mu.Lock()
 	m.leaving = true
@@ -303,6 +304,7 @@ func (m *Members) Shutdown() {
 	m.mu.Unlock()
 	if g != nil {
 		g.stop()
+		time.Sleep(linger)
 	}
 }
 
