@@ -160,8 +160,8 @@ func (d *Document) checkGroup() error {
 		}
 		last = a
 	}
-	if g.Members == nil || len(g.Members) > MaxMembers || g.Boxes == nil || len(g.Boxes) > maxBoxes {
-		return Errorf(Corrupt, "a group has a list of at most %d members and %d key boxes", MaxMembers, maxBoxes)
+	if len(g.Members) > MaxMembers || len(g.Boxes) > maxBoxes {
+		return Errorf(Corrupt, "a group has at most %d members and %d key boxes", MaxMembers, maxBoxes)
 	}
 	sizes := make([]int, len(g.Boxes))
 	last = AgentID{}

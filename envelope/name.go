@@ -108,10 +108,11 @@ func SafeText(s string) string {
 	cut := ""
 	if len(s) > maxSafeText {
 		cut = fmt.Sprintf("… (%d bytes)", len(s))
-		s = s[:maxSafeText]
-		for len(s) > 0 && !utf8.ValidString(s[len(s)-1:]) { // not in the middle of a character
-			s = s[:len(s)-1]
+		end := maxSafeText
+		for end > maxSafeText-utf8.UTFMax && !utf8.RuneStart(s[end]) { // not in the middle of a character
+			end--
 		}
+		s = s[:end]
 	}
 	var b strings.Builder
 	for len(s) > 0 {

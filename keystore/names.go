@@ -43,7 +43,7 @@ func parseNames(data []byte) ([]PinnedName, error) {
 	if err := envelope.Decode(data, maxNamesSize, &list); err != nil {
 		return nil, err
 	}
-	if list.Format != 1 || list.Names == nil {
+	if list.Format != 1 {
 		return nil, envelope.Errorf(envelope.Corrupt, "malformed list of names")
 	}
 	last := ""

@@ -34,7 +34,7 @@ func parseSeen(data []byte) ([]seenRef, error) {
 	if err := envelope.Decode(data, maxSeenSize, &list); err != nil {
 		return nil, err
 	}
-	if list.Format != 1 || list.Refs == nil {
+	if list.Format != 1 {
 		return nil, envelope.Errorf(envelope.Corrupt, "malformed list of refs")
 	}
 	for i, r := range list.Refs {
