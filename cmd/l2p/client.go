@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"l2p/envelope"
 	"l2p/netq"
@@ -27,24 +28,21 @@ func (s *session) node(ctx context.Context) (*netq.Client, error) {
 	if s.client != nil {
 		return s.client, nil
 	}
-	conf, err := s.clientConfig()
-	if err == nil {
-		s.client, err = netq.DialClient(ctx, conf)
-	}
+	client, err := s.dialOnce(ctx)
 	if is(err, envelope.Unavailable) && s.nodeAddr == "" {
-		if err := s.startNode(ctx); err != nil {
-			return nil, err
-		}
-		if conf, err = s.clientConfig(); err == nil {
-			s.client, err = netq.DialClient(ctx, conf)
-		}
+		client, err = s.startNode(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.onClose(s.client.Close)
+	s.client = client
+	s.onClose(client.Close)
 	return s.client, nil
 }
+
+// upTimeout is how long a command that can do without a node waits for one that
+// doesn't answer, such as one that was killed.
+const upTimeout = time.Second
 
 // nodeIfUp returns the connection to the node if there is one to be had without
 // starting it, and else nil and why not. It asks once in a run.
@@ -54,6 +52,8 @@ func (s *session) nodeIfUp(ctx context.Context) (*netq.Client, error) {
 	}
 	conf, err := s.clientConfig()
 	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, upTimeout)
+		defer cancel()
 		s.client, err = netq.DialClient(ctx, conf)
 	}
 	if err != nil {
@@ -92,6 +92,11 @@ func (s *session) clientConfig() (netq.ClientConfig, error) {
 func (s *session) endpoint() (string, error) {
 	if s.nodeAddr != "" {
 		return s.nodeAddr, nil
+	}
+	// The file outlives a node that was killed; its lock doesn't.
+	if runs, err := nodeRuns(s.nodeDir()); err != nil || !runs {
+		return "", envelope.WithHint(envelope.Errorf(envelope.Unavailable, "no node is running in %s", quoted(s.nodeDir())),
+			"start agentd, or name another node with --node")
 	}
 	text, err := readNodeFile(filepath.Join(s.nodeDir(), endpointFile))
 	if errors.Is(err, fs.ErrNotExist) {

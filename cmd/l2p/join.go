@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"l2p/envelope"
+	"l2p/netq"
+	"l2p/netq/wire"
+)
+
+// Asking whether a box has been admitted: soon at first, then less often.
+const (
+	askFirst   = 250 * time.Millisecond
+	askSlowest = 5 * time.Second
+)
+
+func joinCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:      "join",
+		Usage:     "take this box into a network",
+		ArgsUsage: "TICKET|HOST:PORT|-",
+		Category:  "boxes",
+		Description: "A TICKET (from `l2p invite`) needs nothing else; - reads it from standard input.\n" +
+			"With HOST:PORT of any of its nodes, the network is asked for admission: the command shows the network's\n" +
+			"fingerprint, and waits until an operator of the founding box runs `l2p admit`. Interrupted, it can be run again.",
+		Flags: append(nodeFlags(),
+			&cli.StringFlag{Name: "box", Usage: "be the box `NAME` there"},
+			&cli.StringFlag{Name: "fingerprint", Usage: "the network at HOST:PORT must be `l2pnet1…`"},
+		),
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, 1, 1)
+			if err != nil {
+				return err
+			}
+			join, err := s.parseJoin(c, args[0])
+			if err != nil {
+				return err
+			}
+			node, err := s.setUpNode(c.Context, c.String("listen"), c.Bool("no-mdns"))
+			if err != nil {
+				return err
+			}
+			if join.Addr != "" {
+				if err := s.lookBeforeJoin(c.Context, node, &join, c.IsSet("fingerprint")); err != nil {
+					return err
+				}
+			}
+			reply, err := s.joinAndWait(c.Context, node, join)
+			if err != nil {
+				return err
+			}
+			result := struct {
+				Network string `json:"network"`
+				Box     string `json:"box"`
+				Boxes   uint   `json:"boxes"`
+			}{reply.Network.String(), reply.BoxName, reply.Boxes}
+			return s.result(result, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is in the network %s", printable(reply.BoxName), reply.Network)
+				if reply.Boxes > 0 {
+					fmt.Fprintf(w, ", with %s now", count(int(reply.Boxes), "box"))
+				}
+				fmt.Fprintf(w, "\nnext: `l2p agent create NAME@%s`\n", printable(reply.BoxName))
+			})
+		},
+	}
+}
+
+// parseJoin finds out what the argument of join is.
+func (s *session) parseJoin(c *cli.Context, arg string) (wire.Join, error) {
+	join := wire.Join{BoxName: c.String("box")}
+	if join.BoxName != "" {
+		if err := envelope.CheckBoxName(join.BoxName); err != nil {
+			return join, err
+		}
+	}
+	if arg == "-" {
+		text, err := io.ReadAll(io.LimitReader(s.stdin, maxNodeFile))
+		if err != nil {
+			return join, envelope.Errorf(envelope.Other, "reading the ticket: %w", err)
+		}
+		arg = strings.TrimSpace(string(text))
+	}
+	if strings.HasPrefix(arg, "l2pticket1") {
+		ticket, err := wire.ParseTicket(arg)
+		if err != nil {
+			return join, err
+		}
+		if c.IsSet("fingerprint") {
+			return join, usagef(c, "a ticket has the network's fingerprint in it, so --fingerprint has no place")
+		}
+		if join.BoxName != "" && join.BoxName != ticket.Name {
+			return join, envelope.Errorf(envelope.Usage, "the ticket is for the box %s, not for %s", printable(ticket.Name), join.BoxName)
+		}
+		join.Ticket, join.BoxName = arg, ticket.Name
+		return join, nil
+	}
+	if err := wire.CheckAddr(arg, false); err != nil {
+		return join, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s is neither a ticket nor HOST:PORT", quoted(arg)), "`l2p invite` makes a ticket")
+	}
+	if join.BoxName == "" {
+		return join, usagef(c, "say what this box is to be called there with --box NAME")
+	}
+	if c.IsSet("fingerprint") {
+		network, err := envelope.ParseNetworkID(c.String("fingerprint"))
+		if err != nil {
+			return join, err
+		}
+		join.Network = network
+	}
+	join.Addr = arg
+	return join, nil
+}
+
+// lookBeforeJoin shows which network is at the address, and has the person
+// agree to it, or compares it with the fingerprint that was given.
+func (s *session) lookBeforeJoin(ctx context.Context, node *netq.Client, join *wire.Join, given bool) error {
+	at, err := node.LookAt(ctx, join.Addr)
+	if err != nil {
+		return err
+	}
+	if at.Network.IsZero() {
+		return envelope.Errorf(envelope.NotFound, "the node at %s is in no network", join.Addr)
+	}
+	if given {
+		if at.Network != join.Network {
+			return envelope.Errorf(envelope.WrongNetwork, "at %s is the network %s, not %s", join.Addr, at.Network, join.Network)
+		}
+		return nil
+	}
+	s.remark("at %s is the box %s of the network %s", join.Addr, at.BoxName, at.Network)
+	yes, err := confirm("Is this the right fingerprint?", fmt.Sprintf("if the fingerprint is right, add --fingerprint %s", at.Network))
+	if err != nil {
+		return err
+	}
+	if !yes {
+		return envelope.Errorf(envelope.Denied, "not joined: the fingerprint was not confirmed")
+	}
+	join.Network = at.Network
+	return nil
+}
+
+// joinAndWait joins, and while the box has to wait for its admission asks
+// again from time to time.
+func (s *session) joinAndWait(ctx context.Context, node *netq.Client, join wire.Join) (wire.JoinReply, error) {
+	told := false
+	for wait := askFirst; ; wait = min(wait*3/2, askSlowest) {
+		reply, err := node.Join(ctx, join)
+		if err == nil && !reply.Waiting {
+			return reply, nil
+		}
+		if err != nil && (!told || !is(err, envelope.Unavailable)) {
+			return reply, err
+		}
+		if !told {
+			told = true
+			s.remark("%s asks to be admitted; an operator of the founding box lets it in with: l2p admit %s", reply.BoxName, reply.Request)
+			s.remark("waiting; the request stays if you interrupt this, and the same command goes on with it")
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return reply, envelope.WithHint(envelope.Errorf(envelope.Unavailable, "not admitted yet; the request stays"), "run the same command later")
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"l2p/envelope"
+	"l2p/netq/wire"
+)
+
+func statusCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:     "status",
+		Usage:    "show how the node and its network are",
+		Category: "boxes",
+		Action: func(c *cli.Context) error {
+			if _, err := operands(c, 0, 0); err != nil {
+				return err
+			}
+			node, err := s.node(c.Context)
+			if err != nil {
+				return err
+			}
+			status, err := node.Status(c.Context)
+			if err != nil {
+				return err
+			}
+			addr, err := s.endpoint()
+			if err != nil {
+				addr = "" // stopped meanwhile
+			}
+			return s.result(newStatusResult(status), func(w io.Writer) { printStatus(w, status, addr) })
+		},
+	}
+}
+
+// statusResult is what status prints with --json.
+type statusResult struct {
+	Network  string    `json:"network,omitempty"` // none: in no network yet
+	Box      string    `json:"box,omitempty"`
+	BoxAgent string    `json:"box_agent,omitempty"`
+	Node     string    `json:"node"`
+	Software string    `json:"software"`
+	Founder  bool      `json:"founder"`
+	Nodes    []nodeRow `json:"nodes"`
+	Records  uint64    `json:"records"`
+	Segments uint64    `json:"segments"`
+	Bytes    uint64    `json:"bytes"`
+	DiskFree uint64    `json:"disk_free"`
+	K        uint      `json:"k"`
+	W        uint      `json:"w"`
+	R        uint      `json:"r"`
+	Uptime   int64     `json:"uptime"` // seconds
+	Pending  uint      `json:"pending"`
+	Behind   uint64    `json:"behind"`
+}
+
+// nodeRow is one node with --json.
+type nodeRow struct {
+	Node     string  `json:"node"`
+	Box      string  `json:"box"`
+	BoxAgent string  `json:"box_agent"`
+	Addr     string  `json:"addr,omitempty"`
+	Alive    bool    `json:"alive"`
+	Share    float64 `json:"share"`
+	Self     bool    `json:"self,omitempty"`
+}
+
+func nodeRows(nodes []wire.NodeStatus) []nodeRow {
+	rows := make([]nodeRow, 0, len(nodes))
+	for _, n := range nodes {
+		rows = append(rows, nodeRow{n.Node.String(), n.BoxName, n.Box.String(), n.Addr, n.Alive, n.Share, n.Self})
+	}
+	return rows
+}
+
+func newStatusResult(r *wire.StatusReply) statusResult {
+	result := statusResult{
+		Box: r.Welcome.BoxName, Node: r.Welcome.Node.String(), Software: r.Welcome.Software, Founder: r.Founder, Nodes: nodeRows(r.Nodes),
+		Records: r.Records, Segments: r.Segments, Bytes: r.Bytes, DiskFree: r.DiskFree, K: r.K, W: r.W, R: r.R,
+		Uptime: r.Uptime, Pending: r.Pending, Behind: r.Behind,
+	}
+	if !r.Welcome.Network.IsZero() {
+		result.Network = r.Welcome.Network.String()
+	}
+	if !r.Welcome.Box.IsZero() {
+		result.BoxAgent = r.Welcome.Box.String()
+	}
+	return result
+}
+
+func printStatus(w io.Writer, r *wire.StatusReply, addr string) {
+	line := func(what, format string, args ...any) {
+		fmt.Fprintf(w, "%-9s %s\n", what, envelope.SafeText(fmt.Sprintf(format, args...)))
+	}
+	box := r.Welcome.BoxName
+	switch {
+	case r.Welcome.Network.IsZero():
+		line("network", "none yet: make one with `l2p init BOX`, or join one with `l2p join TICKET`")
+	case r.Founder:
+		line("network", "%s", r.Welcome.Network)
+		line("box", "%s, which founded the network", box)
+	default:
+		line("network", "%s", r.Welcome.Network)
+		line("box", "%s", box)
+	}
+	if addr == "" {
+		addr = r.Welcome.Node.String()
+	}
+	line("node", "%s", addr)
+	line("up", "%s, %s", time.Duration(r.Uptime)*time.Second, r.Welcome.Software)
+	line("keeps", "%s, %s (%s), %s free", count(int(r.Records), "record"), count(int(r.Segments), "segment"), formatSize(r.Bytes), formatSize(r.DiskFree))
+	if r.Behind > 0 {
+		line("behind", "%d copies are still to be passed on", r.Behind)
+	}
+	if r.Pending > 0 {
+		line("waiting", "%s for admission; see `l2p admit`", count(int(r.Pending), "box"))
+	}
+	if r.Welcome.Network.IsZero() {
+		return
+	}
+	line("copies", "%d of everything; a write needs %d, a read asks %d", r.K, r.W, r.R)
+	fmt.Fprintln(w)
+	printNodes(w, r.Nodes)
+}
+
+// shareBar is how many characters the whole ring has.
+const shareBar = 20
+
+// printNodes shows the nodes with their shares of the ring.
+func printNodes(w io.Writer, nodes []wire.NodeStatus) {
+	cells := make([][]string, 0, len(nodes))
+	for _, n := range nodes {
+		state := "up"
+		switch {
+		case n.Self:
+			state = "up, this one"
+		case !n.Alive:
+			state = "DOWN"
+		}
+		share := min(max(n.Share, 0), 1) // no node can draw a bar across the screen
+		bar := strings.Repeat("#", int(share*shareBar+0.5))
+		cells = append(cells, []string{n.BoxName, n.Node.Short() + "…", n.Addr, state, fmt.Sprintf("%3.0f%% %s", share*100, bar)})
+	}
+	table(w, []string{"BOX", "NODE", "ADDRESS", "STATE", "SHARE OF THE RING"}, cells)
+}

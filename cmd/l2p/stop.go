@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"l2p/envelope"
+)
+
+// stopTimeout is how long a node may take to stop.
+const stopTimeout = 30 * time.Second
+
+func stopCommand(s *session) *cli.Command {
+	return &cli.Command{
+		Name:     "stop",
+		Usage:    "stop the own node",
+		Category: "boxes",
+		Description: "Waits until the node has ended. Its data stay, and any command that needs it starts it again.\n" +
+			"That no node runs is no error.",
+		Action: func(c *cli.Context) error {
+			if _, err := operands(c, 0, 0); err != nil {
+				return err
+			}
+			dir := s.nodeDir()
+			if s.nodeAddr == "" {
+				runs, err := nodeRuns(dir)
+				if err != nil {
+					return err
+				}
+				if !runs {
+					s.remark("no node runs in %s", dir)
+					return nil
+				}
+			}
+			node, err := s.node(c.Context)
+			if err != nil {
+				return err
+			}
+			if err := node.Stop(c.Context); err != nil {
+				return err
+			}
+			if s.nodeAddr != "" {
+				return nil // its state is elsewhere
+			}
+			return waitStopped(c.Context, dir)
+		},
+	}
+}
+
+// waitStopped waits until no node runs in a state directory.
+func waitStopped(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, pollSlowest) {
+		if runs, err := nodeRuns(dir); err != nil || !runs {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return envelope.WithHint(envelope.Errorf(envelope.Unavailable, "the node still runs"), "look into %s", quoted(logPath(dir)))
+		}
+	}
+}
