@@ -86,9 +86,10 @@ func OpenRoster(path string) (*Roster, error) {
 
 // Add merges statements in any order. It takes those that hold and returns
 // the first error that another had, or that writing the file met; what it took
-// then counts all the same, and is written with the next change. One that
-// depends on a certificate neither known nor among them is refused with an
-// error of kind NotFound. changed reports whether the set is another one now.
+// then counts all the same, and is written with the next change. A node
+// certificate whose box certificate is neither known nor among them is refused
+// with an error of kind NotFound. changed reports whether the set is another
+// one now.
 func (r *Roster) Add(batch []wire.Statement) (changed bool, err error) {
 	r.mu.Lock()
 	changed, err = r.statements.add(batch)

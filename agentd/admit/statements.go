@@ -77,8 +77,9 @@ func (s *statements) clone() *statements {
 func (s *statements) len() int { return len(s.boxes) + len(s.nodes) + len(s.revocations) }
 
 // add verifies a batch of statements, in any order, and takes those that hold.
-// One that depends on a certificate which neither s nor the batch has is
-// refused. It returns whether anything was new, and the first error.
+// A node certificate whose box certificate neither s nor the batch has is
+// refused; a box's own revocation of a certificate that isn't there is passed
+// over. It returns whether anything was new, and the first error.
 func (s *statements) add(batch []wire.Statement) (changed bool, first error) {
 	if len(batch) > MaxStatements {
 		return false, envelope.Errorf(envelope.Corrupt, "%d statements at once, at most %d are allowed", len(batch), MaxStatements)
@@ -138,7 +139,7 @@ func (s *statements) addNode(line statement, signed *envelope.Signed) (bool, err
 	}
 	box, known := s.boxes[cert.BoxCert]
 	if !known {
-		return false, unsupported("node certificate")
+		return false, envelope.Errorf(envelope.NotFound, "a node certificate came without the box certificate that it depends on")
 	}
 	slot := nodeSlot{cert.BoxCert, cert.Ordinal}
 	old, taken := s.nodes[slot]
@@ -173,7 +174,7 @@ func (s *statements) addRevocation(line statement, signed *envelope.Signed) (boo
 	key := s.root
 	if r.Left {
 		if key = s.boxKeyOf(r.Cert); key == nil {
-			return false, unsupported("revocation")
+			return false, nil // of a certificate that a newer one has replaced here
 		}
 	}
 	if _, err := wire.VerifyRevocation(signed, key); err != nil {
@@ -251,8 +252,4 @@ func compareHash(a, b envelope.Hash) int { return slices.Compare(a[:], b[:]) }
 
 func otherNetwork() error {
 	return envelope.Errorf(envelope.WrongNetwork, "a statement is of another network")
-}
-
-func unsupported(what string) error {
-	return envelope.Errorf(envelope.NotFound, "a %s came without the certificate that it depends on", what)
 }
