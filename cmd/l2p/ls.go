@@ -39,7 +39,7 @@ func lsCommand(s *session) *cli.Command {
 // lsRow is one envelope of ls.
 type lsRow struct {
 	Owner     string `json:"owner"`
-	OwnerName string `json:"owner_name,omitempty"`
+	OwnerName string `json:"ownerName,omitempty"`
 	Name      string `json:"name"`
 	Version   uint64 `json:"version"`
 	Bytes     uint64 `json:"bytes"` // of payload

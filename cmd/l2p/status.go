@@ -42,7 +42,7 @@ func statusCommand(s *session) *cli.Command {
 type statusResult struct {
 	Network  string    `json:"network,omitempty"` // none: in no network yet
 	Box      string    `json:"box,omitempty"`
-	BoxAgent string    `json:"box_agent,omitempty"`
+	BoxAgent string    `json:"boxAgent,omitempty"`
 	Node     string    `json:"node"`
 	Software string    `json:"software"`
 	Founder  bool      `json:"founder"`
@@ -50,7 +50,7 @@ type statusResult struct {
 	Records  uint64    `json:"records"`
 	Segments uint64    `json:"segments"`
 	Bytes    uint64    `json:"bytes"`
-	DiskFree uint64    `json:"disk_free"`
+	DiskFree uint64    `json:"diskFree"`
 	K        uint      `json:"k"`
 	W        uint      `json:"w"`
 	R        uint      `json:"r"`
@@ -63,7 +63,7 @@ type statusResult struct {
 type nodeRow struct {
 	Node     string  `json:"node"`
 	Box      string  `json:"box"`
-	BoxAgent string  `json:"box_agent"`
+	BoxAgent string  `json:"boxAgent"`
 	Addr     string  `json:"addr,omitempty"`
 	Alive    bool    `json:"alive"`
 	Share    float64 `json:"share"`
