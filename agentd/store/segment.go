@@ -217,6 +217,15 @@ func (s *Store) dropSegment(id envelope.SegmentID, file string) error {
 	return nil
 }
 
+// Claims returns the claims to a segment; none if it isn't kept.
+func (s *Store) Claims(id envelope.SegmentID) ([]Claim, error) {
+	page, err := s.segmentsFrom(segmentKey(id), 1)
+	if err != nil || len(page) == 0 || page[0].ID != id {
+		return nil, err
+	}
+	return page[0].Claims, nil
+}
+
 // DeleteClaim drops an owner's claim to a segment. Without claims the segment
 // stays until DeleteSegment.
 func (s *Store) DeleteClaim(id envelope.SegmentID, owner envelope.AgentID) error {
@@ -226,19 +235,21 @@ func (s *Store) DeleteClaim(id envelope.SegmentID, owner envelope.AgentID) error
 // Segments returns up to limit of the segments kept, in the order of key and
 // index, beginning behind after (nil: with the first). Fewer come back only at
 // the end.
-func (s *Store) Segments(after *envelope.SegmentID, limit int) (page []SegmentInfo, err error) {
-	var start []byte
+func (s *Store) Segments(after *envelope.SegmentID, limit int) ([]SegmentInfo, error) {
+	start := []byte{tagSegment}
 	if after != nil {
 		start = append(claimPrefix(*after)[:segmentBase], 0xff)
 	}
+	return s.segmentsFrom(start, limit)
+}
+
+// segmentsFrom returns up to limit segments from the key start on.
+func (s *Store) segmentsFrom(start []byte, limit int) (page []SegmentInfo, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		opts := badger.DefaultIteratorOptions // values are small and wanted
 		opts.Prefix = []byte{tagSegment}
 		it := txn.NewIterator(opts)
 		defer it.Close()
-		if start == nil {
-			start = opts.Prefix
-		}
 		for it.Seek(start); it.Valid(); it.Next() {
 			id, sub, owner, ok := parseSegmentKey(it.Item().Key())
 			switch {

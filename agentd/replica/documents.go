@@ -1,0 +1,258 @@
+package replica
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"l2p/agentd/ring"
+	"l2p/envelope"
+	"l2p/netq/wire"
+)
+
+// Bounds on the search for documents. Checking a group's document asks for its
+// admins' documents, and those need nobody else's: more depth is a trap.
+const (
+	maxDepth     = 3
+	maxDocuments = 10_000 // of one agent
+	cacheLife    = 30 * time.Second
+)
+
+var _ envelope.Documents = (*Replica)(nil)
+
+// Chain returns an agent's documents without attachments, oldest first. It
+// implements [envelope.Documents]: from what this node keeps if it is a
+// successor of the agent, else from a quorum of those who are. For up to 30
+// seconds it may return what it found before.
+func (r *Replica) Chain(ctx context.Context, id envelope.AgentID) ([]*envelope.Document, error) {
+	return r.chain(ctx, id, false)
+}
+
+// chain is Chain; fresh asks the quorum whatever is at hand.
+func (r *Replica) chain(ctx context.Context, id envelope.AgentID, fresh bool) ([]*envelope.Document, error) {
+	t, err := r.tree(ctx, id, fresh)
+	if err != nil {
+		return nil, err
+	}
+	return t.newest(), nil
+}
+
+// freshDocuments are the documents as a quorum has them now.
+type freshDocuments struct{ r *Replica }
+
+func (f freshDocuments) Chain(ctx context.Context, id envelope.AgentID) ([]*envelope.Document, error) {
+	return f.r.chain(ctx, id, true)
+}
+
+// A documentTree holds an agent's verified documents: a chain, or several that
+// have their first versions in common if there was a fork.
+type documentTree struct {
+	byHash map[envelope.Hash]*envelope.Document
+	best   *envelope.Document
+}
+
+// newest returns the chain that ends in the winner.
+func (t *documentTree) newest() []*envelope.Document { return t.upTo(t.best.Hash()) }
+
+// upTo returns the chain that ends in the document with the given hash, or nil.
+func (t *documentTree) upTo(hash envelope.Hash) []*envelope.Document {
+	var chain []*envelope.Document
+	for d := t.byHash[hash]; d != nil; d = t.byHash[d.Parent] {
+		chain = append(chain, d)
+	}
+	slices.Reverse(chain)
+	return chain
+}
+
+// growTree verifies documents of one agent, from the first one on. What
+// doesn't verify, and what follows from it, is left out: whoever adds forged
+// documents adds nothing.
+func growTree(ctx context.Context, id envelope.AgentID, documents []*envelope.Document, docs envelope.Documents) (*documentTree, error) {
+	t := &documentTree{byHash: make(map[envelope.Hash]*envelope.Document)}
+	slices.SortStableFunc(documents, func(a, b *envelope.Document) int { return compareN(a.Version, b.Version) })
+	var failure error
+	for _, d := range documents {
+		if d.ID() != id || t.byHash[d.Hash()] != nil {
+			continue
+		}
+		chain := t.upTo(d.Parent)
+		if d.Version > 1 && uint64(len(chain)) != d.Version-1 {
+			continue
+		}
+		if err := envelope.VerifyDocument(ctx, d, chain, docs); err != nil {
+			failure = err
+			continue
+		}
+		t.byHash[d.Hash()] = d
+		if t.best == nil || versionOf(d).Newer(versionOf(t.best)) {
+			t.best = d
+		}
+	}
+	if t.best == nil {
+		if failure != nil {
+			return nil, failure
+		}
+		return nil, envelope.Errorf(envelope.NotFound, "no documents of %s are known", id)
+	}
+	return t, nil
+}
+
+func versionOf(d *envelope.Document) envelope.Version {
+	return envelope.Version{N: d.Version, Hash: d.Hash()}
+}
+
+func compareN(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+type depthKey struct{}
+
+// tree finds an agent's documents.
+func (r *Replica) tree(ctx context.Context, id envelope.AgentID, fresh bool) (*documentTree, error) {
+	depth, _ := ctx.Value(depthKey{}).(int)
+	if depth >= maxDepth {
+		return nil, envelope.Errorf(envelope.Corrupt, "documents of %s depend on others without end", id)
+	}
+	ctx = context.WithValue(ctx, depthKey{}, depth+1)
+	if !fresh {
+		if t := r.documents.get(id); t != nil {
+			return t, nil
+		}
+	}
+	began := r.documents.generation()
+	pos := ring.RecordPosition(id)
+	q := r.quorumAt(pos)
+	if !fresh && slices.Contains(q.nodes, r.Self) {
+		documents, err := r.documentsHere(id)
+		if err != nil {
+			return nil, err
+		}
+		if t, err := growTree(ctx, id, documents, r); err == nil {
+			r.documents.put(id, t, began)
+			return t, nil
+		}
+	}
+	documents, err := r.documentsThere(ctx, id, pos, q)
+	if err != nil {
+		return nil, err
+	}
+	t, err := growTree(ctx, id, documents, r)
+	if err != nil {
+		return nil, err
+	}
+	r.documents.put(id, t, began)
+	return t, nil
+}
+
+// documentsHere returns an agent's documents that this node keeps, bare.
+func (r *Replica) documentsHere(id envelope.AgentID) ([]*envelope.Document, error) {
+	return readDocuments(func(q wire.ListRecords) ([][]byte, bool, error) { return r.listHere(q) }, id)
+}
+
+// documentsThere returns the documents that a quorum keeps, bare and not verified.
+func (r *Replica) documentsThere(ctx context.Context, id envelope.AgentID, pos uint64, q quorum) ([]*envelope.Document, error) {
+	list := func(nodes []envelope.NodeID, need int) ([]*envelope.Document, error) {
+		return readDocuments(func(l wire.ListRecords) ([][]byte, bool, error) {
+			page, err := r.listQuorum(ctx, l, nodes, need, nil)
+			return page.records, page.more, err
+		}, id)
+	}
+	documents, err := list(q.nodes, q.r)
+	if err == nil && len(documents) == 0 {
+		if more := r.beyond(pos, q); len(more) > 0 {
+			documents, err = list(more, max(1, len(more)-1))
+		}
+	}
+	return documents, err
+}
+
+// readDocuments reads all pages of an agent's documents.
+func readDocuments(list func(wire.ListRecords) ([][]byte, bool, error), id envelope.AgentID) ([]*envelope.Document, error) {
+	q := wire.ListRecords{Kind: envelope.KindDocument, Owner: id, History: true, Bare: true}
+	var all []*envelope.Document
+	for {
+		page, more, err := list(q)
+		if err != nil {
+			return nil, err
+		}
+		last := q.AfterN
+		for _, data := range page {
+			d, err := envelope.ParseDocument(data)
+			if err != nil || d.ID() != id {
+				continue
+			}
+			all = append(all, d)
+			last = max(last, d.Version)
+		}
+		if !more || last == q.AfterN || len(all) > maxDocuments {
+			return all, nil
+		}
+		q.AfterN = last
+	}
+}
+
+// A documentCache remembers verified documents for a short while, so that a
+// thousand puts of one author don't ask for the author's documents a thousand
+// times.
+type documentCache struct {
+	mu      sync.Mutex
+	entries map[envelope.AgentID]cachedTree
+	gen     uint64 // counts what was forgotten
+}
+
+type cachedTree struct {
+	tree  *documentTree
+	until time.Time
+}
+
+func (c *documentCache) get(id envelope.AgentID) *documentTree {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[id]
+	if !ok || time.Now().After(e.until) {
+		delete(c.entries, id)
+		return nil
+	}
+	return e.tree
+}
+
+func (c *documentCache) generation() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gen
+}
+
+// put remembers t, which was looked for when the generation was began. If
+// anything was forgotten since, t may be older than that and isn't remembered.
+func (c *documentCache) put(id envelope.AgentID, t *documentTree, began uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gen != began {
+		return
+	}
+	if c.entries == nil {
+		c.entries = make(map[envelope.AgentID]cachedTree)
+	}
+	for other := range c.entries { // some entry makes room: they don't live long
+		if len(c.entries) < maxCached {
+			break
+		}
+		delete(c.entries, other)
+	}
+	c.entries[id] = cachedTree{t, time.Now().Add(cacheLife)}
+}
+
+// forget is called when a document of the agent has been stored here.
+func (c *documentCache) forget(id envelope.AgentID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gen++
+	delete(c.entries, id)
+}

@@ -1,0 +1,102 @@
+package replica
+
+import (
+	"context"
+	"time"
+
+	"l2p/agentd/ring"
+	"l2p/agentd/store"
+	"l2p/envelope"
+	"l2p/netq/wire"
+)
+
+// maxLiveKeys bounds the segment keys of one owner that a sweep holds in
+// memory. Of an owner with more headers nothing is swept.
+const maxLiveKeys = 1 << 20
+
+// sweep drops segments whose owner has no header with their segment key on any
+// successor: a put that never came to its end, or a header that is gone.
+func (r *Replica) sweep(ctx context.Context) error {
+	var after *envelope.SegmentID
+	owners := make(map[envelope.AgentID]map[[32]byte]bool) // nil: unknown, so all count as live
+	for {
+		page, err := r.Store.Segments(after, batchIDs)
+		if err != nil {
+			return err
+		}
+		for _, info := range page {
+			if err := r.sweepSegment(ctx, info, owners); err != nil {
+				return err
+			}
+		}
+		if len(page) < batchIDs {
+			return nil
+		}
+		after = &page[len(page)-1].ID
+	}
+}
+
+func (r *Replica) sweepSegment(ctx context.Context, info store.SegmentInfo, owners map[envelope.AgentID]map[[32]byte]bool) error {
+	left := len(info.Claims)
+	for _, c := range info.Claims {
+		if time.Since(c.Arrived) <= r.Grace {
+			continue
+		}
+		live, known := owners[c.Owner]
+		if !known {
+			if len(owners) >= 16 { // segments of one owner come in runs
+				clear(owners)
+			}
+			live = r.liveKeys(ctx, c.Owner)
+			owners[c.Owner] = live
+		}
+		if live == nil || live[info.ID.Key] {
+			continue
+		}
+		if err := r.Store.DeleteClaim(info.ID, c.Owner); err != nil {
+			return err
+		}
+		left--
+	}
+	if left > 0 {
+		return nil
+	}
+	r.log.Info("a segment without an envelope is dropped", "index", info.ID.Index)
+	return r.Store.DeleteSegment(info.ID)
+}
+
+// liveKeys returns the segment keys of all headers of an owner on all of its
+// successors, or nil if not all of them answer.
+func (r *Replica) liveKeys(ctx context.Context, owner envelope.AgentID) map[[32]byte]bool {
+	live := make(map[[32]byte]bool)
+	for _, node := range r.quorumAt(ring.RecordPosition(owner)).nodes {
+		q := wire.LiveKeys{Owner: owner}
+		for {
+			reply, err := r.askLiveKeys(ctx, node, q)
+			if err != nil {
+				return nil
+			}
+			for _, key := range reply.Keys {
+				if len(key) != 32 || len(live) >= maxLiveKeys {
+					return nil
+				}
+				live[[32]byte(key)] = true
+			}
+			if !reply.More || len(reply.Keys) == 0 {
+				break
+			}
+			q.After = reply.Keys[len(reply.Keys)-1]
+		}
+	}
+	return live
+}
+
+func (r *Replica) askLiveKeys(ctx context.Context, node envelope.NodeID, q wire.LiveKeys) (reply wire.LiveKeysReply, err error) {
+	if node == r.Self {
+		return r.liveKeysHere(q)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, err = r.call(ctx, node, wire.TypeLiveKeys, &q, nil, &reply)
+	return reply, err
+}

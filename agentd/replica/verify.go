@@ -1,0 +1,111 @@
+package replica
+
+import (
+	"context"
+
+	"l2p/envelope"
+)
+
+// verify checks who wrote a record. If the documents at hand don't suffice it
+// looks for newer ones.
+func (r *Replica) verify(ctx context.Context, rec *envelope.Record) error {
+	err := r.verifyWith(ctx, rec, false)
+	if envelope.KindOf(err) == envelope.NotFound {
+		err = r.verifyWith(ctx, rec, true)
+	}
+	return err
+}
+
+func (r *Replica) verifyWith(ctx context.Context, rec *envelope.Record, fresh bool) error {
+	var docs envelope.Documents = r
+	if fresh {
+		docs = freshDocuments{r}
+	}
+	if rec.Document == nil || rec.Version.N == 1 {
+		return envelope.VerifyRecord(ctx, rec, docs)
+	}
+	// The parent may be on the losing side of a fork, which no chain shows.
+	t, err := r.tree(ctx, rec.Ref.Owner, fresh)
+	if err != nil {
+		return err
+	}
+	chain := t.upTo(rec.Parent)
+	if chain == nil {
+		return envelope.Errorf(envelope.NotFound, "version %d of %s is not known, so version %d can't be checked",
+			rec.Version.N-1, rec.Ref.Owner, rec.Version.N)
+	}
+	return envelope.VerifyDocument(ctx, rec.Document, chain, docs)
+}
+
+// verifyPut is verify for what a client puts now: its signatures must also be
+// by the newest keys that are known, so that a key that has been replaced
+// writes nothing any more.
+func (r *Replica) verifyPut(ctx context.Context, rec *envelope.Record) error {
+	if err := r.verify(ctx, rec); err != nil {
+		return err
+	}
+	if rec.Document != nil && rec.Document.Kind != envelope.Group {
+		return nil // signed by the version before, and compare-and-set sees to that
+	}
+	for _, sig := range rec.Signed.Signatures {
+		if sig.Algorithm != envelope.Ed25519 {
+			continue
+		}
+		chain, err := r.Chain(ctx, sig.Signer)
+		if err != nil {
+			return err
+		}
+		newest := chain[len(chain)-1]
+		if sig.Version == 0 || sig.Version > newest.Version || !chain[sig.Version-1].SigningKey().Equal(newest.SigningKey()) {
+			return envelope.WithHint(
+				envelope.Errorf(envelope.Denied, "signed with a key of %s that has been replaced", sig.Signer),
+				"sign with the newest keys")
+		}
+	}
+	return nil
+}
+
+// checkComplete refuses a document that came without the attachments that it
+// names: it would hide them from those who need them.
+func checkComplete(rec *envelope.Record) error {
+	d := rec.Document
+	if d == nil || len(rec.Signed.Attachments) > 0 {
+		return nil
+	}
+	if !d.Locked.IsZero() || d.Group != nil && len(d.Group.Boxes) > 0 {
+		return envelope.Errorf(envelope.Corrupt, "the document comes without the attachments that it names")
+	}
+	return nil
+}
+
+// maxForks is how many versions with one number are kept. An owner who forks
+// more often than that does it on purpose.
+const maxForks = 16
+
+// acceptPut decides whether a record that a client puts follows from what is
+// kept: compare-and-set on the parent. newest are the newest versions kept,
+// the winner first.
+func acceptPut(rec *envelope.Record, newest []envelope.Version) error {
+	if len(newest) == 0 {
+		return nil
+	}
+	have, v := newest[0], rec.Version
+	switch {
+	case v.N > have.N+1:
+		return nil // this replica is behind
+	case v.N == have.N+1 && rec.Parent == have.Hash:
+		return nil
+	}
+	return envelope.WithHint(
+		envelope.Errorf(envelope.Conflict, "somebody else has written version %d (%s) already", have.N, have.Hash.Short()),
+		"get the newest version and make the change again")
+}
+
+// acceptRepair decides whether a copy that another replica passes on is kept:
+// any version is.
+func acceptRepair(rec *envelope.Record, kept []envelope.Version) error {
+	if len(kept) >= maxForks {
+		return envelope.Errorf(envelope.Full, "%d versions with the number %d are kept already", len(kept), rec.Version.N)
+	}
+	return nil
+}
