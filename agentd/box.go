@@ -66,8 +66,3 @@ func (b *box) DocumentVersion() uint64 { return 1 }
 
 // PrivateKey returns the box's signing key.
 func (b *box) PrivateKey() ed25519.PrivateKey { return b.key }
-
-// record returns the box's document as the ring keeps it.
-func (b *box) record() (*envelope.Record, error) {
-	return envelope.NewRecord(envelope.KindDocument, b.doc.Signed())
-}

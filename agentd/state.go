@@ -20,6 +20,7 @@ const (
 	fileOperatorKey = "operator.key"
 	fileRootKey     = "root.key"
 	fileRoster      = "roster.cbor"
+	fileInvitations = "invitations.cbor"
 	fileGossipKey   = "gossip.key"
 	filePeers       = "peers.cbor"
 	fileEndpoint    = "endpoint"
@@ -133,10 +134,6 @@ func (s *stateDir) secret(name string) ([]byte, error) {
 	return secret, nil
 }
 
-func (s *stateDir) writeSecret(name string, secret []byte) error {
-	return s.write(name, []byte(hex.EncodeToString(secret)+"\n"))
-}
-
 // key returns the key in a file, or nil where there is no such file.
 func (s *stateDir) key(name string) (ed25519.PrivateKey, error) {
 	seed, err := s.secret(name)
@@ -156,5 +153,5 @@ func (s *stateDir) makeKey(name string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, s.writeSecret(name, key.Seed())
+	return key, s.write(name, []byte(hex.EncodeToString(key.Seed())+"\n"))
 }

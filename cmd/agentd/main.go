@@ -54,7 +54,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			&cli.PathFlag{Name: "state", Usage: "keep everything in `DIR`", EnvVars: []string{"L2P_STATE"}, DefaultText: "$L2P_HOME/node, ~/.l2p/node"},
 			&cli.StringFlag{Name: "listen", Usage: "listen on UDP `HOST:PORT`; port 0 is any free port", Value: agentd.DefaultListen, EnvVars: []string{"L2P_LISTEN"}},
 			&cli.StringSliceFlag{Name: "bootstrap", Usage: "try `HOST:PORT` to reach the own network, beside the addresses remembered; may be repeated"},
-			&cli.StringFlag{Name: "join", Usage: "a box that is in no network yet joins one by `TICKET`, or asks for admission at HOST:PORT"},
+			&cli.StringFlag{Name: "join", Usage: "a box that is in no network yet joins one by `TICKET`", EnvVars: []string{"L2P_JOIN"}},
 			&cli.BoolFlag{Name: "no-mdns", Usage: "don't announce the node on the local network, nor look for others there"},
 			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` debug, info, warn or error", Value: "info"},
 			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` text or json", Value: "text"},

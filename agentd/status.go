@@ -1,0 +1,58 @@
+package agentd
+
+import (
+	"context"
+	"time"
+
+	"l2p/agentd/replica"
+	"l2p/netq/wire"
+)
+
+// welcome introduces the node.
+func (a *Agentd) welcome() wire.Welcome {
+	w := wire.Welcome{Node: a.self, Box: a.box.Agent(), Software: Software}
+	if n := a.network(); n != nil {
+		w.Network, w.BoxName = n.id, n.boxName
+	}
+	return w
+}
+
+// status is what `l2p status` shows.
+func (a *Agentd) status() wire.StatusReply {
+	kept := a.store.Stats()
+	s := wire.StatusReply{
+		Welcome:  a.welcome(),
+		Nodes:    []wire.NodeStatus{},
+		Records:  kept.Records,
+		Segments: kept.Segments,
+		Bytes:    kept.Bytes,
+		DiskFree: kept.Free,
+		Uptime:   int64(time.Since(a.started) / time.Second),
+	}
+	if n := a.network(); n != nil {
+		s.Nodes = n.nodes()
+		s.Founder = n.issuer != nil
+		s.Behind = n.replica.Behind()
+		nodes := uint(n.currentRing().Len())
+		s.K, s.W, s.R = min(replica.DefaultK, nodes), min(replica.DefaultW, nodes), min(replica.DefaultR, nodes)
+		if n.issuer != nil {
+			s.Pending = uint(len(n.issuer.Pending(time.Now())))
+		}
+	}
+	return s
+}
+
+// ring answers which nodes there are and, for a ref, who keeps what of it.
+func (a *Agentd) ring(ctx context.Context, req *wire.Ring) (reply, error) {
+	n := a.network()
+	if n == nil {
+		return reply{}, errNoNetwork()
+	}
+	r := wire.RingReply{Nodes: n.nodes()}
+	if req.Ref == nil {
+		return reply{body: r}, nil
+	}
+	var err error
+	r.Record, r.Segments, err = n.replica.Holders(ctx, *req.Ref)
+	return reply{body: r}, err
+}

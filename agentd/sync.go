@@ -1,0 +1,146 @@
+package agentd
+
+import (
+	"context"
+	"time"
+
+	"l2p/envelope"
+	"l2p/netq/wire"
+)
+
+const (
+	syncEvery   = time.Minute     // rosters are compared with everybody's at least so often
+	syncTimeout = 5 * time.Second // of one comparison
+)
+
+// serveRoster answers with the statements that a caller lacks, and takes
+// those that it passes on.
+func (n *network) serveRoster(r *wire.RosterRequest) (*wire.RosterReply, error) {
+	if len(r.Statements) > wire.MaxStatementsAtOnce {
+		return nil, envelope.Errorf(envelope.Full, "%d statements at once, at most %d are allowed", len(r.Statements), wire.MaxStatementsAtOnce)
+	}
+	n.learn(r.Statements)
+	missing, want := n.roster.Missing(r.Have)
+	if missing == nil {
+		missing = []wire.Statement{}
+	}
+	return &wire.RosterReply{Network: n.id, RootKey: n.roster.RootKey(), Statements: missing, Want: want}, nil
+}
+
+// compareWith has the rosters here and at another node compared soon. It
+// doesn't block: if it can't be now, gossip or the next round asks again.
+func (n *network) compareWith(id envelope.NodeID) {
+	select {
+	case n.differ <- id:
+	default:
+	}
+}
+
+// syncLoop compares rosters when gossip says that they differ, and with
+// everybody once a minute.
+func (n *network) syncLoop() {
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	n.syncWithAll()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case statements := <-n.news:
+			n.learn(statements)
+		case id := <-n.differ:
+			n.syncAndLog(id)
+		case <-tick.C:
+			n.syncWithAll()
+			n.node.savePeers(n)
+		}
+	}
+}
+
+func (n *network) syncWithAll() {
+	for _, id := range n.others() {
+		n.syncAndLog(id)
+	}
+	n.findFounder()
+}
+
+func (n *network) syncAndLog(id envelope.NodeID) {
+	if err := n.syncWith(n.ctx, id); err != nil && n.ctx.Err() == nil {
+		n.node.log.Debug("rosters not compared", "node", id, "err", err)
+	}
+}
+
+// findFounder asks the nodes that are alive which of them admits boxes, until
+// it is known.
+func (n *network) findFounder() {
+	n.mu.Lock()
+	known := n.issuer != nil || !n.founderNode.IsZero() && n.ring.Contains(n.founderNode)
+	n.mu.Unlock()
+	if known {
+		return
+	}
+	for _, id := range n.others() {
+		ctx, cancel := context.WithTimeout(n.ctx, syncTimeout)
+		var s wire.StatusReply
+		_, err := n.call(ctx, id, wire.TypeStatus, wire.Empty{}, nil, &s)
+		cancel()
+		if err == nil && s.Founder {
+			n.mu.Lock()
+			n.founderNode = id
+			n.mu.Unlock()
+			return
+		}
+	}
+}
+
+// learn merges statements into the roster and acts on what they change.
+func (n *network) learn(statements []wire.Statement) {
+	if len(statements) == 0 {
+		return
+	}
+	changed, err := n.roster.Add(statements)
+	if err != nil {
+		n.node.rejected.add("statement", err.Error())
+	}
+	if changed {
+		n.rosterChanged()
+	}
+}
+
+// syncWith makes the roster here and that of another node the same.
+func (n *network) syncWith(ctx context.Context, id envelope.NodeID) error {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	var r wire.RosterReply
+	if _, err := n.call(ctx, id, wire.TypeRoster, wire.RosterRequest{Have: n.roster.Hashes()}, nil, &r); err != nil {
+		return err
+	}
+	if r.Network != n.id {
+		return envelope.Errorf(envelope.WrongNetwork, "node %s speaks of another network", id.Short())
+	}
+	n.learn(r.Statements)
+	wanted := make(map[envelope.Hash]bool, len(r.Want))
+	for _, h := range r.Want {
+		wanted[h] = true
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	// Everything but what is wanted counts as known there.
+	known := n.roster.Hashes()
+	rest := known[:0]
+	for _, h := range known {
+		if !wanted[h] {
+			rest = append(rest, h)
+		}
+	}
+	give, _ := n.roster.Missing(rest)
+	for len(give) > 0 {
+		part := give[:min(len(give), wire.MaxStatementsAtOnce)]
+		give = give[len(part):]
+		if _, err := n.call(ctx, id, wire.TypeRoster, wire.RosterRequest{Have: n.roster.Hashes(), Statements: part}, nil, &r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
