@@ -23,10 +23,6 @@ import (
 // random and below 2^31, since many X.509 parsers go no further.
 var credentialsOID = asn1.ObjectIdentifier{2, 25, 1817325104}
 
-// maxCredentials is the greatest length of the extension's value, in bytes.
-// All of a TLS flight has to fit into QUIC's 16 KiB of handshake data.
-const maxCredentials = 8 << 10
-
 // certificateFor returns a self-signed certificate for id. Its dates and names
 // say nothing and nobody reads them: clocks may be wrong, and who the peer is
 // follows from the key.
@@ -34,8 +30,8 @@ func certificateFor(id Identity) (*tls.Certificate, error) {
 	if len(id.Key) != ed25519.PrivateKeySize {
 		return nil, envelope.Errorf(envelope.Other, "the node has no key")
 	}
-	if len(id.Credentials) > maxCredentials {
-		return nil, envelope.Errorf(envelope.Full, "the node's credentials have %d bytes, over the limit of %d", len(id.Credentials), maxCredentials)
+	if len(id.Credentials) > wire.MaxCredentialsSize {
+		return nil, envelope.Errorf(envelope.Full, "the node's credentials have %d bytes, over the limit of %d", len(id.Credentials), wire.MaxCredentialsSize)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
@@ -97,10 +93,11 @@ func peerOf(state tls.ConnectionState, addr net.Addr) (Peer, error) {
 		if p.Credentials != nil {
 			return Peer{}, envelope.Errorf(envelope.Denied, "the peer's certificate holds credentials twice")
 		}
-		p.Credentials = new(wire.Credentials)
-		if err := envelope.Decode(ext.Value, maxCredentials, p.Credentials); err != nil {
+		creds, err := wire.ParseCredentials(ext.Value)
+		if err != nil {
 			return Peer{}, envelope.Errorf(envelope.Denied, "the peer's credentials: %w", err)
 		}
+		p.Credentials = creds
 	}
 	return p, nil
 }
