@@ -157,7 +157,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, envelope.WithHint(envelope.Errorf(envelope.Unavailable, "the store in %+q is in use by another process", dir),
+			return nil, envelope.WithHint(envelope.Errorf(envelope.Conflict, "the store in %+q is in use by another process", dir),
 				"stop the other agentd first, or give this one a directory of its own")
 		}
 		return nil, ioError(err, "locking the store")

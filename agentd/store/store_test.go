@@ -53,7 +53,7 @@ func TestSecondProcessIsKeptOut(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	_, err := Open(dir, Options{})
-	wantKind(t, err, envelope.Unavailable)
+	wantKind(t, err, envelope.Conflict)
 	if !strings.Contains(err.Error(), "in use") {
 		t.Errorf("the error doesn't say why: %v", err)
 	}
