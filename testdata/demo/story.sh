@@ -66,11 +66,14 @@ refused() {
 	printf '%s(refused, exit status %d)%s\n' "$dim" "$got" "$plain"
 }
 
-# start BOX starts the box's daemon; its port is the kernel's choice.
+# start BOX [LISTEN] starts the box's daemon and waits until it listens. The
+# first time its port is the kernel's choice.
 start() {
+	rm -f "$work/$1/node/endpoint"
 	printf '%s%s$%s agentd &\n' "$dim" "$1" "$plain"
 	L2P_HOME=$work/$1 "$bin/agentd" --listen "${2:-127.0.0.1:0}" --no-mdns >>"$work/$1.log" 2>&1 &
 	pid[$1]=$!
+	eventually "$1's start" test -s "$work/$1/node/endpoint"
 }
 
 # eventually WHAT COMMAND… runs a command until it succeeds, for a minute.
