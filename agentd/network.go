@@ -228,17 +228,29 @@ func (p peers) Call(ctx context.Context, id envelope.NodeID, t wire.Type, body a
 	return p.call(ctx, id, t, body, data, reply)
 }
 
-// call makes a request of another node.
+// call makes a request of another node. Requests between nodes may be made
+// twice, so one that died with its connection (the node has restarted) is made
+// again on a new one.
 func (n *network) call(ctx context.Context, id envelope.NodeID, t wire.Type, body any, data []byte, reply any) ([]byte, error) {
 	addr := n.members.Addr(id)
 	if addr == "" {
 		return nil, envelope.Errorf(envelope.Unavailable, "nobody knows where node %s is", id.Short())
 	}
-	conn, err := n.node.endpoint.Node(ctx, id, addr)
-	if err != nil {
-		return nil, err
+	for again := false; ; again = true {
+		conn, err := n.node.endpoint.Node(ctx, id, addr)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := conn.Call(ctx, t, body, data, reply)
+		if err == nil || again || ctx.Err() != nil || envelope.KindOf(err) != envelope.Unavailable {
+			return answer, err
+		}
+		select {
+		case <-conn.Done():
+		default:
+			return nil, err
+		}
 	}
-	return conn.Call(ctx, t, body, data, reply)
 }
 
 // pauseFor waits for d; it reports false when the network ends first.

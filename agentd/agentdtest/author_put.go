@@ -28,26 +28,10 @@ func (a *Author) Publish(ctx context.Context, c *netq.Client) error {
 // first version is zero. It returns what it tried to write also where err is
 // set: then nobody knows whether it is there.
 func (a *Author) Put(ctx context.Context, c *netq.Client, name string, parent envelope.Version, data []byte) (Put, error) {
-	put := Put{Owner: a.Agent(), Name: name, Data: data}
-	sealer, err := envelope.NewSealer(envelope.SealOptions{Author: a, Name: name, Parent: parent, Public: true, Time: time.Now()})
+	put, header, segments, err := a.seal(ctx, name, parent, data)
 	if err != nil {
 		return put, err
 	}
-	var segments []envelope.Segment
-	size, err := sealer.Segments(ctx, bytes.NewReader(data), func(s *envelope.Segment) error {
-		kept := *s
-		kept.Data = bytes.Clone(s.Data)
-		segments = append(segments, kept)
-		return nil
-	})
-	if err != nil {
-		return put, err
-	}
-	header, err := sealer.Header(&size)
-	if err != nil {
-		return put, err
-	}
-	put.Version = envelope.Version{N: parent.N + 1, Hash: header.Hash()}
 	for _, s := range segments {
 		if _, err := c.PutSegment(ctx, s.ID, put.Owner, s.AppendFrame(nil)); err != nil {
 			return put, err
@@ -55,6 +39,37 @@ func (a *Author) Put(ctx context.Context, c *netq.Client, name string, parent en
 	}
 	_, err = c.PutRecord(ctx, envelope.KindEnvelope, header.Encode())
 	return put, err
+}
+
+// PutHeader writes the header of a first version alone, so that one position on
+// the ring decides what becomes of it.
+func (a *Author) PutHeader(ctx context.Context, c *netq.Client, name string) (Put, error) {
+	put, header, _, err := a.seal(ctx, name, envelope.Version{}, nil)
+	if err == nil {
+		_, err = c.PutRecord(ctx, envelope.KindEnvelope, header.Encode())
+	}
+	return put, err
+}
+
+func (a *Author) seal(ctx context.Context, name string, parent envelope.Version, data []byte) (put Put, header *envelope.Signed, segments []envelope.Segment, err error) {
+	put = Put{Owner: a.Agent(), Name: name, Data: data}
+	sealer, err := envelope.NewSealer(envelope.SealOptions{Author: a, Name: name, Parent: parent, Public: true, Time: time.Now()})
+	if err != nil {
+		return put, nil, nil, err
+	}
+	size, err := sealer.Segments(ctx, bytes.NewReader(data), func(s *envelope.Segment) error {
+		kept := *s
+		kept.Data = bytes.Clone(s.Data)
+		segments = append(segments, kept)
+		return nil
+	})
+	if err != nil {
+		return put, nil, nil, err
+	}
+	if header, err = sealer.Header(&size); err == nil {
+		put.Version = envelope.Version{N: parent.N + 1, Hash: header.Hash()}
+	}
+	return put, header, segments, err
 }
 
 // Get reads the newest version of an envelope of the author, and checks it as

@@ -17,6 +17,8 @@ type ledger struct {
 	c      *Cluster
 	author *Author
 	acked  map[string]Put
+	// headers were acknowledged without their segments.
+	headers []Put
 }
 
 func newLedger(t *testing.T, c *Cluster, at int) *ledger {
@@ -59,6 +61,16 @@ func (l *ledger) check(i int) {
 				return fmt.Errorf("%s: version %d came back, %d was acknowledged", name, got.Version.N, want.Version.N)
 			case reply.Stale:
 				return fmt.Errorf("%s: said to be stale, though the nodes are up", name)
+			}
+		}
+		for _, want := range l.headers {
+			ref := envelope.Ref{Kind: envelope.KindEnvelope, Owner: want.Owner, Name: want.Name}
+			data, _, err := client.GetRecord(ctx, ref, 0)
+			if err != nil {
+				return fmt.Errorf("%s: %w", want.Name, err)
+			}
+			if r, err := envelope.ParseRecord(ref.Kind, data); err != nil || r.Version != want.Version {
+				return fmt.Errorf("%s: another version came back (%v)", want.Name, err)
 			}
 		}
 		return nil
@@ -106,7 +118,13 @@ func (l *ledger) putOnBothSides(a, b int) {
 	acknowledged := 0
 	for _, i := range []int{a, b} {
 		began := time.Now()
-		err := l.put(i, fmt.Sprintf("during-the-cut-%d", i), 100)
+		err := l.c.Do(i, func(ctx context.Context, client *netq.Client) error {
+			put, err := l.author.PutHeader(ctx, client, fmt.Sprintf("during-the-cut-%d", i))
+			if err == nil {
+				l.headers = append(l.headers, put)
+			}
+			return err
+		})
 		if took := time.Since(began); took > 20*time.Second {
 			l.c.t.Errorf("the put at box %d took %v", i, took)
 		}
@@ -117,6 +135,7 @@ func (l *ledger) putOnBothSides(a, b int) {
 			if k := envelope.KindOf(err); k != envelope.NotDurable && k != envelope.Unavailable {
 				l.c.t.Errorf("put at box %d in the minority: %v, want kind %d", i, err, envelope.NotDurable)
 			}
+			l.c.t.Logf("the put at box %d, after %v: %v", i, time.Since(began), err)
 			l.readDuringCut(i, true)
 		}
 	}
