@@ -68,6 +68,8 @@ type ringResult struct {
 	Nodes    []nodeRow      `json:"nodes"`
 	Header   []replicaRow   `json:"header,omitempty"`
 	Segments [][]replicaRow `json:"segments,omitempty"`
+	// Complete says that every part is on all nodes that should keep it.
+	Complete *bool `json:"complete,omitempty"` // of an envelope
 }
 
 var stateNames = map[wire.ReplicaState]string{wire.Holds: "holds", wire.Lacks: "lacks", wire.Silent: "silent", wire.Outside: "outside"}
@@ -87,6 +89,11 @@ func newRingResult(reply *wire.RingReply) ringResult {
 	}
 	for _, s := range reply.Segments {
 		result.Segments = append(result.Segments, replicaRows(s))
+	}
+	if len(reply.Record) > 0 {
+		have, should := fewestCopies(reply)
+		complete := have == should
+		result.Complete = &complete
 	}
 	return result
 }
@@ -155,12 +162,7 @@ func headerState(r wire.Replica, ok bool) string {
 
 // summary says in a line how safe an envelope is.
 func summary(reply *wire.RingReply) string {
-	fewest, should := copies(reply.Record)
-	for _, s := range reply.Segments {
-		if n, of := copies(s); n < fewest {
-			fewest, should = n, of
-		}
-	}
+	fewest, should := fewestCopies(reply)
 	switch {
 	case fewest == 0:
 		return "a part of it is on no node that answers now"
@@ -168,6 +170,17 @@ func summary(reply *wire.RingReply) string {
 		return fmt.Sprintf("every part is on at least %d of %d nodes; the rest is being repaired or waits for a node", fewest, should)
 	}
 	return fmt.Sprintf("every part is on all %s that should keep it", count(should, "node"))
+}
+
+// fewestCopies returns copies of the part that has the fewest.
+func fewestCopies(reply *wire.RingReply) (have, should int) {
+	have, should = copies(reply.Record)
+	for _, s := range reply.Segments {
+		if n, of := copies(s); n < have {
+			have, should = n, of
+		}
+	}
+	return have, should
 }
 
 // copies returns how many nodes hold a copy and how many should.
