@@ -33,6 +33,7 @@ type network struct {
 	work   sync.WaitGroup
 	differ chan envelope.NodeID  // nodes to compare rosters with now
 	news   chan []wire.Statement // to merge, from handshakes
+	moved  chan struct{}         // nodes came, went or have other addresses
 
 	mu          sync.Mutex
 	ring        *ring.Ring
@@ -80,6 +81,7 @@ func (a *Agentd) enter(roster *admit.Roster, key admit.GossipKey) error {
 		roster:      roster,
 		differ:      make(chan envelope.NodeID, 16),
 		news:        make(chan []wire.Statement, 16),
+		moved:       make(chan struct{}, 1),
 		ring:        ring.New(roster.Nodes()),
 	}
 	root, err := a.state.key(fileRootKey)
@@ -121,7 +123,7 @@ func (n *network) start() (err error) {
 		Advertise:       a.addrs()[0],
 		Allowed:         n.takesPart,
 		Digest:          n.roster.Digest,
-		OnChange:        n.replica.Kick,
+		OnChange:        n.nodesChanged,
 		OnRosterDiffers: n.compareWith,
 		Peers:           a.state.readPeers(),
 		Log:             a.log.With("part", "member"),
@@ -158,6 +160,16 @@ func (a *Agentd) pause() {
 func (a *Agentd) savePeers(n *network) {
 	if err := a.state.writePeers(n.members.Peers()); err != nil {
 		a.log.Warn("cannot save where the other nodes are", "err", err)
+	}
+}
+
+// nodesChanged is called when nodes came or went. Where they are is saved at
+// once: a node that is killed must find its network again.
+func (n *network) nodesChanged() {
+	n.replica.Kick()
+	select {
+	case n.moved <- struct{}{}:
+	default:
 	}
 }
 

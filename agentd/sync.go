@@ -50,6 +50,8 @@ func (n *network) syncLoop() {
 			n.learn(statements)
 		case id := <-n.differ:
 			n.syncAndLog(id)
+		case <-n.moved:
+			n.node.savePeers(n)
 		case <-tick.C:
 			n.syncWithAll()
 			n.node.savePeers(n)
