@@ -38,7 +38,7 @@ func joinCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			join, err := s.parseJoin(c, args[0])
+			join, want, err := s.parseJoin(c, args[0])
 			if err != nil {
 				return err
 			}
@@ -50,6 +50,10 @@ func joinCommand(s *session) *cli.Command {
 				if err := s.lookBeforeJoin(c.Context, node, &join, c.IsSet("fingerprint")); err != nil {
 					return err
 				}
+				want = join.Network
+			}
+			if err := checkAlone(c.Context, node, want); err != nil {
+				return err
 			}
 			reply, err := s.joinAndWait(c.Context, node, join)
 			if err != nil {
@@ -71,50 +75,70 @@ func joinCommand(s *session) *cli.Command {
 	}
 }
 
-// parseJoin finds out what the argument of join is.
-func (s *session) parseJoin(c *cli.Context, arg string) (wire.Join, error) {
-	join := wire.Join{BoxName: c.String("box")}
+// parseJoin finds out what the argument of join is, and where a ticket says so
+// the network wanted.
+func (s *session) parseJoin(c *cli.Context, arg string) (join wire.Join, want envelope.NetworkID, err error) {
+	join.BoxName = c.String("box")
 	if join.BoxName != "" {
 		if err := envelope.CheckBoxName(join.BoxName); err != nil {
-			return join, err
+			return join, want, err
 		}
 	}
 	if arg == "-" {
 		text, err := io.ReadAll(io.LimitReader(s.stdin, maxNodeFile))
 		if err != nil {
-			return join, envelope.Errorf(envelope.Other, "reading the ticket: %w", err)
+			return join, want, envelope.Errorf(envelope.Other, "reading the ticket: %w", err)
 		}
 		arg = strings.TrimSpace(string(text))
 	}
 	if strings.HasPrefix(arg, "l2pticket1") {
 		ticket, err := wire.ParseTicket(arg)
 		if err != nil {
-			return join, err
+			return join, want, err
 		}
 		if c.IsSet("fingerprint") {
-			return join, usagef(c, "a ticket has the network's fingerprint in it, so --fingerprint has no place")
+			return join, want, usagef(c, "a ticket has the network's fingerprint in it, so --fingerprint has no place")
 		}
 		if join.BoxName != "" && join.BoxName != ticket.Name {
-			return join, envelope.Errorf(envelope.Usage, "the ticket is for the box %s, not for %s", printable(ticket.Name), join.BoxName)
+			return join, want, envelope.Errorf(envelope.Usage, "the ticket is for the box %s, not for %s", printable(ticket.Name), join.BoxName)
 		}
 		join.Ticket, join.BoxName = arg, ticket.Name
-		return join, nil
+		return join, ticket.Network, nil
 	}
 	if err := wire.CheckAddr(arg, false); err != nil {
-		return join, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s is neither a ticket nor HOST:PORT", quoted(arg)), "`l2p invite` makes a ticket")
+		return join, want, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s is neither a ticket nor HOST:PORT", quoted(arg)), "`l2p invite` makes a ticket")
 	}
 	if join.BoxName == "" {
-		return join, usagef(c, "say what this box is to be called there with --box NAME")
+		return join, want, usagef(c, "say what this box is to be called there with --box NAME")
 	}
 	if c.IsSet("fingerprint") {
 		network, err := envelope.ParseNetworkID(c.String("fingerprint"))
 		if err != nil {
-			return join, err
+			return join, want, err
 		}
 		join.Network = network
 	}
 	join.Addr = arg
-	return join, nil
+	return join, want, nil
+}
+
+// checkAlone refuses to take a box out of a network with other boxes, as if in
+// passing. A box that is alone takes what it keeps along.
+func checkAlone(ctx context.Context, node *netq.Client, want envelope.NetworkID) error {
+	welcome := node.Welcome()
+	if welcome.Network.IsZero() || welcome.Network == want {
+		return nil
+	}
+	status, err := node.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range status.Nodes {
+		if n.Box != welcome.Box {
+			return envelope.WithHint(envelope.Errorf(envelope.Conflict, "this box is %s of the network %s already", welcome.BoxName, welcome.Network), "`l2p leave` takes it out")
+		}
+	}
+	return nil
 }
 
 // lookBeforeJoin shows which network is at the address, and has the person

@@ -214,9 +214,18 @@ func (s *session) printPut(ref envelope.Ref, signed *envelope.Signed, opts envel
 		if !opts.Public {
 			readers = "for " + count(len(opts.Readers), "reader")
 		}
-		fmt.Fprintf(w, "%s version %d, %s, %s, %d of %d copies\n",
-			printable(ref.Name), header.Version, readers, formatSize(*header.Size), reply.Copies, reply.Want)
+		fmt.Fprintf(w, "%s version %d, %s, %s, %s\n",
+			printable(ref.Name), header.Version, readers, formatSize(*header.Size), copiesSoFar(reply))
 	})
+}
+
+// copiesSoFar says how many copies there are. A put is acknowledged when
+// enough nodes have it; the others follow.
+func copiesSoFar(reply wire.PutReply) string {
+	if reply.Copies < reply.Want {
+		return fmt.Sprintf("%d of %d copies so far", reply.Copies, reply.Want)
+	}
+	return fmt.Sprintf("%d of %d copies", reply.Copies, reply.Want)
 }
 
 // count returns n things in words, such as "1 node", "3 nodes" or "2 boxes".

@@ -77,7 +77,7 @@ func rmCommand(s *session) *cli.Command {
 				Want    uint   `json:"want"`
 			}{ref.Owner.String(), ref.Name, n, reply.Copies, reply.Want}
 			return s.result(result, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is removed, by version %d, %d of %d copies\n", printable(ref.Name), n, reply.Copies, reply.Want)
+				fmt.Fprintf(w, "%s is removed, by version %d, %s\n", printable(ref.Name), n, copiesSoFar(reply))
 			})
 		},
 	}
