@@ -120,15 +120,22 @@ func (c *Cluster) Crash(i int) {
 	c.t.Helper()
 	b := c.boxes[i]
 	b.socket.Unplug()
-	synctest.Wait() // nobody writes now
-	after := c.t.TempDir()
-	if err := os.CopyFS(after, os.DirFS(b.state)); err != nil {
-		c.t.Fatal(err)
-	}
+	after := c.snapshot(i)
 	b.cancel()
 	<-b.done
 	b.socket.Close()
 	b.done, b.state = nil, after
+}
+
+// snapshot copies the state of node i as it is on disk at this instant.
+func (c *Cluster) snapshot(i int) string {
+	c.t.Helper()
+	synctest.Wait() // nobody writes now
+	dir := c.t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(c.boxes[i].state)); err != nil {
+		c.t.Fatal(err)
+	}
+	return dir
 }
 
 // Restart starts a node that is down.
@@ -162,17 +169,18 @@ func (c *Cluster) Client(i int) *netq.Client {
 // Dial is Client, for those who expect it to fail. Whoever gets a client
 // closes it before the test ends.
 func (c *Cluster) Dial(i int) (*netq.Client, error) {
-	b := c.boxes[i]
+	return c.DialAs(i, readKey(c.t, c.boxes[i].state, "operator.key"), envelope.AgentID{})
+}
+
+// DialAs connects to node i with a key and as an agent, zero for the operator.
+func (c *Cluster) DialAs(i int, key ed25519.PrivateKey, agent envelope.AgentID) (*netq.Client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	c.clients++
 	ip := netip.AddrFrom4([4]byte{10, 1, byte(c.clients >> 8), byte(c.clients)})
 	socket := c.network.Listen(netip.AddrPortFrom(ip, 40000))
 	client, err := netq.DialClient(ctx, netq.ClientConfig{
-		Addr:       b.addr.String(),
-		Key:        readKey(c.t, b.state, "operator.key"),
-		Node:       c.Node(i),
-		PacketConn: socket,
+		Addr: c.Addr(i), Key: key, Agent: agent, Node: c.Node(i), PacketConn: socket,
 	})
 	if err != nil {
 		socket.Close()

@@ -78,6 +78,7 @@ func (l *ledger) check(i int) {
 }
 
 func TestFiveBoxes(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		c := New(t, 5)
