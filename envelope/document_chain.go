@@ -92,7 +92,7 @@ func VerifyDocument(ctx context.Context, d *Document, chain []*Document, docs Do
 		return Errorf(NotFound, "version %d of %s is not known, so version %d can't be checked", d.Version-1, d.Agent, d.Version)
 	}
 	parent := chain[d.Version-2]
-	if parent.ID() != d.Agent || parent.Version != d.Version-1 || parent.Kind != d.Kind || parent.Hash() != d.Parent {
+	if parent.ID() != d.Agent || parent.Kind != d.Kind || parent.Hash() != d.Parent {
 		return Errorf(Corrupt, "version %d of %s does not follow from version %d that is known", d.Version, d.Agent, d.Version-1)
 	}
 	if d.Kind == Group {

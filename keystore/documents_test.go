@@ -141,6 +141,14 @@ func TestGroupDocuments(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(false)
+	// All at once, they are stripped as they come.
+	if err := s.Forget(team); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddDocuments(t.Context(), chain); err != nil {
+		t.Fatal(err)
+	}
+	check(false)
 	groups := func(ctx context.Context, id envelope.AgentID) ([]envelope.AgentID, error) { return s.GroupsOf(ctx, id) }
 	got, err := IdentitiesFor(t.Context(), eve, s, groups)
 	if err != nil || len(got) != 1+3 {

@@ -369,6 +369,61 @@ func TestMemberRotates(t *testing.T) {
 	}
 }
 
+// TestAdminWhoIsNoMember has only the keys of the epoch that she was last a
+// member in, and must not hand these out for those of the new one.
+func TestAdminWhoIsNoMember(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	adam, eve := w.user(t, "adam"), w.user(t, "eve")
+	team := w.group(t, adam, eve.agent)
+	d := w.change(t, adam, team, GroupChange{AddAdmins: ids(eve)})
+	secrets, err := GroupSecrets(t.Context(), w.chains[team], adam.Identities())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err = startEpoch(t.Context(), adam, w, w.chains[team], follow(d), d.Group.Admins, ids(adam), nil, secrets[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.publish(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.try(t, eve, team, GroupChange{Add: ids(eve)})
+	wantKind(t, err, envelope.NotReader)
+}
+
+// TestForeignKeysInBox: an admin puts keys into a box that are not those of the
+// document. Nobody takes them, and an older box of the epoch still serves.
+func TestForeignKeysInBox(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	adam := w.user(t, "adam")
+	team := w.group(t, adam)
+	box, entries, err := packBoxes(w.probe(t), []*envelope.Document{w.newest(t, adam.agent)}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := follow(w.newest(t, team))
+	d.Group = &envelope.GroupPart{Epoch: 1, Admins: ids(adam), Members: entries, Boxes: []envelope.Hash{envelope.AttachmentHash(box[0])}}
+	if d, err = envelope.SignDocument(d, box, adam); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.publish(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	chain := slices.Clone(w.chains[team])
+	secrets, err := GroupSecrets(t.Context(), chain, adam.Identities())
+	if err != nil || len(secrets) != 1 || secrets[0].Recipient() != d.Recipient {
+		t.Errorf("%d epochs, %v", len(secrets), err)
+	}
+	chain[0] = chain[0].Bare()
+	secrets, err = GroupSecrets(t.Context(), chain, adam.Identities())
+	wantKind(t, err, envelope.Corrupt)
+	if len(secrets) > 0 {
+		t.Error("foreign keys were taken for the group's")
+	}
+}
+
 // TestIdentitiesForSurvivesBadGroups: somebody makes a group with Eve in it
 // that doesn't open. She reads the others all the same, and is told.
 func TestIdentitiesForSurvivesBadGroups(t *testing.T) {

@@ -257,6 +257,53 @@ func TestPasswd(t *testing.T) {
 	}
 }
 
+// TestPasswdElsewhere changes the passphrase at another box. Its document
+// brings the change home.
+func TestPasswdElsewhere(t *testing.T) {
+	t.Parallel()
+	home, away := testStore(t), testStore(t)
+	made := create(t, home, AgentOptions{Passphrase: []byte("old")})
+	chain, err := home.Chain(t.Context(), made.Agent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := away.SignIn(t.Context(), chain, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	d, err := away.Passwd(t.Context(), made.Agent(), []byte("old"), []byte("new"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := home.AddDocuments(t.Context(), []*envelope.Document{d}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := home.Unlock(made.Agent(), []byte("new")); err != nil {
+		t.Error(err)
+	}
+	_, err = home.Unlock(made.Agent(), []byte("old"))
+	wantKind(t, err, envelope.Denied)
+}
+
+// TestSecretsWithoutDocument: a change of the passphrase was cut off before
+// the document that would make it count.
+func TestSecretsWithoutDocument(t *testing.T) {
+	t.Parallel()
+	s := testStore(t)
+	made := create(t, s, AgentOptions{Passphrase: []byte("old"), KeepKeysLocal: true})
+	other, err := made.lock([]byte("new"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.writeFile(other, agentsDir, made.Agent().String(), "2"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Unlock(made.Agent(), []byte("old")); err != nil {
+		t.Error(err)
+	}
+	_, err = s.Unlock(made.Agent(), []byte("new"))
+	wantKind(t, err, envelope.Denied)
+}
+
 func TestExportImport(t *testing.T) {
 	t.Parallel()
 	for name, armored := range map[string]bool{"binary": false, "armored": true} {
