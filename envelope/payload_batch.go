@@ -31,7 +31,6 @@ var batchPool = sync.Pool{New: func() any {
 	return &batch{
 		inBuf:  make([]byte, MaxSegmentSize+1), // one more than is needed: see lookahead
 		outBuf: make([]byte, SegmentFrameHeader+MaxSegmentSize),
-		done:   make(chan error, 1),
 	}
 }}
 
@@ -136,7 +135,9 @@ func (p *pipeline) batch(ctx context.Context, t *turn) *batch {
 	}
 	if t.made < p.workers+2 {
 		t.made++
-		return batchPool.Get().(*batch)
+		b := batchPool.Get().(*batch)
+		b.done = make(chan error, 1) // not pooled: a channel belongs to one synctest bubble
+		return b
 	}
 	select {
 	case b := <-p.free:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"l2p/agentd/store"
 	"l2p/envelope"
@@ -144,6 +145,16 @@ func (r *Replica) segmentHere(id envelope.SegmentID) ([]byte, error) {
 	return frame, err
 }
 
+// maxAge bounds the age that another node gives a segment.
+const maxAge = 10 * 365 * 24 * time.Hour
+
+// putSegmentHere keeps a segment.
+func (r *Replica) putSegmentHere(p wire.PutSegment, frame []byte) error {
+	age := time.Duration(min(p.Age, uint64(maxAge/time.Second))) * time.Second
+	_, err := r.Store.PutSegment(p.ID, p.Owner, frame, age)
+	return err
+}
+
 // healSegment fetches a segment again that this node has lost.
 func (r *Replica) healSegment(id envelope.SegmentID, claims []store.Claim) {
 	r.start(func() {
@@ -155,7 +166,7 @@ func (r *Replica) healSegment(id envelope.SegmentID, claims []store.Claim) {
 			return
 		}
 		for _, c := range claims {
-			if _, err := r.Store.PutSegment(id, c.Owner, frame); err != nil {
+			if _, err := r.Store.PutSegment(id, c.Owner, frame, time.Since(c.Arrived)); err != nil {
 				r.log.Warn("cannot keep a segment that was fetched again", "err", err)
 				return
 			}
@@ -210,7 +221,7 @@ func (r *Replica) HandleNode(ctx context.Context, from envelope.NodeID, t wire.T
 		if err := wire.DecodeBody(t, body, &q); err != nil {
 			return 0, nil, nil, err
 		}
-		_, err := r.Store.PutSegment(q.ID, q.Owner, data)
+		err := r.putSegmentHere(q, data)
 		return wire.TypePutReply, &wire.PutReply{Copies: 1, Want: 1}, nil, err
 	case wire.TypeGetSegment:
 		var q wire.GetSegment

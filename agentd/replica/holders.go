@@ -41,7 +41,9 @@ func (r *Replica) Holders(ctx context.Context, ref envelope.Ref) (record []wire.
 	ids := segmentIDs(rec.Header)
 	var answers []nodeAnswer[[]bool]
 	if ids != nil {
-		answers = askAll(ctx, r, nodes, func(ctx context.Context, node envelope.NodeID) ([]bool, error) { return r.hasSegmentsAt(ctx, node, ids) })
+		answers = askAll(ctx, r, nodes, func(ctx context.Context, node envelope.NodeID) ([]bool, error) {
+			return r.hasSegmentsAt(ctx, node, ids)
+		})
 	} else { // how many there are isn't written: up to the last that anybody has
 		answers, ids = r.countSegments(ctx, nodes, [32]byte(rec.Header.SegmentKey))
 	}

@@ -46,10 +46,12 @@ func (r *Replica) reconcile(ctx context.Context) uint64 {
 	if on.Len() == 0 {
 		return 0
 	}
+	// What is dead is dropped first: else one node would send it to another
+	// that has just dropped it, and so on for ever.
+	err := r.sweep(ctx)
 	w := r.newRound(on, true)
-	err := w.run(ctx)
 	if err == nil {
-		err = r.sweep(ctx)
+		err = w.run(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
 		r.log.Error("reconciling stopped; it will be tried again", "err", err)
@@ -296,7 +298,8 @@ func (w *round) pushSegment(ctx context.Context, node envelope.NodeID, info stor
 		return err
 	}
 	for _, c := range info.Claims {
-		q := wire.PutSegment{ID: info.ID, Owner: c.Owner}
+		age := max(0, time.Since(c.Arrived))
+		q := wire.PutSegment{ID: info.ID, Owner: c.Owner, Age: uint64(age / time.Second)}
 		if _, err := w.r.call(ctx, node, wire.TypePutSegment, &q, frame, &wire.PutReply{}); err != nil {
 			return err
 		}

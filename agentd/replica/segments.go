@@ -19,6 +19,7 @@ func (r *Replica) PutSegment(ctx context.Context, p wire.PutSegment, frame []byt
 	if err := checkSegment(p.ID, frame); err != nil {
 		return wire.PutReply{}, err
 	}
+	p.Age = 0
 	q := r.quorumAt(ring.SegmentPosition(p.ID))
 	return r.write(ctx, q, func(ctx context.Context, node envelope.NodeID) error {
 		return r.sendSegment(ctx, node, p, frame)
@@ -28,8 +29,7 @@ func (r *Replica) PutSegment(ctx context.Context, p wire.PutSegment, frame []byt
 // sendSegment passes a segment to a node, which may be this one.
 func (r *Replica) sendSegment(ctx context.Context, node envelope.NodeID, p wire.PutSegment, frame []byte) error {
 	if node == r.Self {
-		_, err := r.Store.PutSegment(p.ID, p.Owner, frame)
-		return err
+		return r.putSegmentHere(p, frame)
 	}
 	_, err := r.call(ctx, node, wire.TypePutSegment, &p, frame, &wire.PutReply{})
 	return err

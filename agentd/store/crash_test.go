@@ -52,7 +52,7 @@ func writeForEver(dir string) error {
 			for i := 0; ; i++ {
 				name := fmt.Sprint("course-", i)
 				header, ids, frames := w.envelope(t, name, envelope.Version{}, 3000)
-				if _, err := s.PutSegment(ids[0], w.id, frames[0]); err != nil {
+				if _, err := s.PutSegment(ids[0], w.id, frames[0], 0); err != nil {
 					errs <- err
 					return
 				}

@@ -39,10 +39,10 @@ type SegmentInfo struct {
 	Claims []Claim
 }
 
-// PutSegment keeps a segment's frame under the claim of owner, and returns when
-// both are on disk. It returns an error of kind Corrupt if the frame doesn't
+// PutSegment keeps a segment's frame under the claim of owner, which is as old
+// as age says, and returns when both are on disk. It returns an error of kind Corrupt if the frame doesn't
 // prove itself. added is false if both were kept already.
-func (s *Store) PutSegment(id envelope.SegmentID, owner envelope.AgentID, frame []byte) (added bool, err error) {
+func (s *Store) PutSegment(id envelope.SegmentID, owner envelope.AgentID, frame []byte, age time.Duration) (added bool, err error) {
 	if err := verifyFrame(id, frame); err != nil {
 		return false, err
 	}
@@ -101,7 +101,7 @@ func (s *Store) PutSegment(id envelope.SegmentID, owner envelope.AgentID, frame 
 			return envelope.Errorf(envelope.Full, "%d owners claim this segment already", n)
 		}
 		newClaim = true
-		arrived := binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixMilli()))
+		arrived := binary.BigEndian.AppendUint64(nil, uint64(time.Now().Add(-age).UnixMilli()))
 		return txn.Set(claimKey(id, owner), arrived)
 	})
 	if err != nil {

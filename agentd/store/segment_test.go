@@ -19,7 +19,7 @@ func TestSegmentsComeBack(t *testing.T) {
 	_, ids, frames := w.envelope(t, "course", envelope.Version{}, envelope.SegmentPlainSize+1)
 	for i, id := range ids {
 		for n, want := range []bool{true, false} {
-			if added, err := s.PutSegment(id, w.id, frames[i]); err != nil || added != want {
+			if added, err := s.PutSegment(id, w.id, frames[i], 0); err != nil || added != want {
 				t.Fatalf("put %d of segment %d: %v, %v", n+1, i, added, err)
 			}
 		}
@@ -63,7 +63,7 @@ func TestForgedSegmentIsRefused(t *testing.T) {
 		"key":       func(id envelope.SegmentID, f []byte) (envelope.SegmentID, []byte) { id.Key[0]++; return id, f },
 	} {
 		id, frame := forge(ids[0], bytes.Clone(frames[0]))
-		_, err := s.PutSegment(id, w.id, frame)
+		_, err := s.PutSegment(id, w.id, frame, 0)
 		if envelope.KindOf(err) != envelope.Corrupt {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -79,7 +79,7 @@ func TestFlippedBitIsNeverServed(t *testing.T) {
 	w, _ := newUser(t, 0)
 	_, ids, frames := w.envelope(t, "course", envelope.Version{}, 5000)
 	for _, at := range []int{0, 3, 4, 70, len(frames[0]) - 1} {
-		if _, err := s.PutSegment(ids[0], w.id, frames[0]); err != nil {
+		if _, err := s.PutSegment(ids[0], w.id, frames[0], 0); err != nil {
 			t.Fatal(err)
 		}
 		path := listFiles(t, s, segmentDir)[0]
@@ -94,7 +94,7 @@ func TestFlippedBitIsNeverServed(t *testing.T) {
 			t.Errorf("byte %d: the damaged segment still counts as kept", at)
 		}
 	}
-	if _, err := s.PutSegment(ids[0], w.id, frames[0]); err != nil {
+	if _, err := s.PutSegment(ids[0], w.id, frames[0], 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(listFiles(t, s, segmentDir)[0]); err != nil {
@@ -115,11 +115,11 @@ func TestClaims(t *testing.T) {
 	_, ids, frames := adam.envelope(t, "course", envelope.Version{}, 2*envelope.SegmentPlainSize+1)
 	before := time.Now().Truncate(time.Millisecond)
 	for i, id := range ids {
-		if _, err := s.PutSegment(id, adam.id, frames[i]); err != nil {
+		if _, err := s.PutSegment(id, adam.id, frames[i], 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if added, err := s.PutSegment(ids[1], eve.id, frames[1]); err != nil || !added {
+	if added, err := s.PutSegment(ids[1], eve.id, frames[1], 0); err != nil || !added {
 		t.Fatalf("a second claim: %v, %v", added, err)
 	}
 	var all []SegmentInfo
@@ -149,7 +149,7 @@ func TestClaims(t *testing.T) {
 		t.Errorf("after one claim is gone: %+v, %v", page, err)
 	}
 	for i := range maxClaims + 1 {
-		_, err = s.PutSegment(ids[0], envelope.AgentID{byte(i)}, frames[0])
+		_, err = s.PutSegment(ids[0], envelope.AgentID{byte(i)}, frames[0], 0)
 	}
 	wantKind(t, err, envelope.Full)
 }
@@ -162,7 +162,7 @@ func TestManyWritersOfOneSegment(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if _, err := s.PutSegment(ids[0], w.id, frames[0]); err != nil {
+			if _, err := s.PutSegment(ids[0], w.id, frames[0], 0); err != nil {
 				t.Error(err)
 			}
 		})

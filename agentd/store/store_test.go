@@ -16,7 +16,7 @@ func TestReopen(t *testing.T) {
 	w, doc := newUser(t, 2*inlineLimit)
 	header, ids, frames := w.envelope(t, "course", envelope.Version{}, 10)
 	put(t, s, doc, header)
-	if _, err := s.PutSegment(ids[0], w.id, frames[0]); err != nil {
+	if _, err := s.PutSegment(ids[0], w.id, frames[0], 0); err != nil {
 		t.Fatal(err)
 	}
 	want := s.Stats()
@@ -97,7 +97,7 @@ func TestFullDiskRefusesWritesOnly(t *testing.T) {
 	defer s.Close()
 	w, doc := newUser(t, 0)
 	_, ids, frames := w.envelope(t, "course", envelope.Version{}, 10)
-	if _, err := s.PutSegment(ids[0], w.id, frames[0]); err != nil {
+	if _, err := s.PutSegment(ids[0], w.id, frames[0], 0); err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
@@ -111,7 +111,7 @@ func TestFullDiskRefusesWritesOnly(t *testing.T) {
 		} else if full {
 			wantKind(t, err, envelope.Full)
 		}
-		_, err = s.PutSegment(ids[0], w.id, frames[0])
+		_, err = s.PutSegment(ids[0], w.id, frames[0], 0)
 		if full := err != nil; full != tc.full {
 			t.Errorf("%d free: put of a segment: %v", free, err)
 		}

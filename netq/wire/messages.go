@@ -174,6 +174,10 @@ type PutSegment struct {
 	// Owner says under whose records the segment's header will be found. A
 	// segment whose owner has no such header for a day is dropped.
 	Owner envelope.AgentID `cbor:"2,keyasint"`
+	// Age is how long ago, in seconds, a node first received the segment for
+	// this owner. Replicas that pass on a copy say so, lest a segment that
+	// nothing belongs to stay young for ever. From clients it counts for nothing.
+	Age uint64 `cbor:"3,keyasint,omitzero"`
 }
 
 // GetSegment asks for one segment.
