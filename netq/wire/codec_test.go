@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -381,4 +383,27 @@ func FuzzDecodeRecords(f *testing.F) {
 			t.Fatalf("%x decodes and encodes to %x, %v", in, again, err)
 		}
 	})
+}
+
+// docs/protocol.md has a row for every type, with its reply.
+func TestDocumented(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for typ := range bodies() {
+		row := fmt.Sprintf("| %d | %s |", uint16(typ), typ)
+		_, rest, found := strings.Cut(string(doc), "\n"+row)
+		if !found {
+			t.Errorf("docs/protocol.md has no row %q", row)
+			continue
+		}
+		if reply := typ.Reply(); reply != 0 {
+			line, _, _ := strings.Cut(rest, "\n")
+			if !strings.Contains(line, fmt.Sprintf(" | %d | ", uint16(reply))) {
+				t.Errorf("docs/protocol.md doesn't say that %s is answered by %s", typ, reply)
+			}
+		}
+	}
 }
