@@ -17,6 +17,6 @@
 // bytes that wait, and time. Input of a peer never makes it panic, and a panic
 // in a handler ends that request only.
 //
-// It knows nothing of what requests mean: not of the ring, of the store, of
-// membership, nor of the keystore.
+// It must not know what requests mean: nothing of the ring, the store,
+// membership or the keystore.
 package netq

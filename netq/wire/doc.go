@@ -23,6 +23,6 @@
 // with its limit before anything of that length is read or allocated.
 //
 // The package does no I/O of its own beyond the Reader or Writer that it is
-// given. It knows no sockets, no TLS, no store and no secret keys but those
+// given. It must not know sockets, TLS, the store, or any secret keys but those
 // that it is handed to sign a certificate.
 package wire
