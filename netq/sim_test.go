@@ -30,7 +30,12 @@ func simulate(t *testing.T, sockets int) (*simulation, []net.PacketConn) {
 		conns[i] = s.net.NewEndpoint(simAddr(i+1), simnet.NodeBiDiLinkSettings{Latency: 5 * time.Millisecond})
 	}
 	s.net.Start()
-	t.Cleanup(func() { s.net.Close() })
+	t.Cleanup(func() {
+		for _, c := range conns { // a socket that nobody reads blocks its link
+			c.Close()
+		}
+		s.net.Close()
+	})
 	return s, conns
 }
 
@@ -74,6 +79,13 @@ var echo = handlerFunc(func(_ context.Context, r *Request) (wire.Type, any, []by
 // in: node n's key, everybody allowed, the echo handler.
 func start(t testing.TB, n int, conf Config) *Endpoint {
 	t.Helper()
+	e, _ := startStop(t, n, conf)
+	return e
+}
+
+// startStop is start, for an endpoint that ends before the test does.
+func startStop(t testing.TB, n int, conf Config) (*Endpoint, func()) {
+	t.Helper()
 	if conf.Identity == nil {
 		conf.Identity = func() Identity { return Identity{Key: testKey(n)} }
 	}
@@ -97,15 +109,13 @@ func start(t testing.TB, n int, conf Config) *Endpoint {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	var once sync.Once
-	t.Cleanup(func() {
-		once.Do(func() {
-			cancel()
-			serving.Wait()
-			e.Close()
-		})
+	stop := sync.OnceFunc(func() {
+		cancel()
+		serving.Wait()
+		e.Close()
 	})
-	return e
+	t.Cleanup(stop)
+	return e, stop
 }
 
 func wantKind(t *testing.T, err error, kind envelope.ErrorKind) {
@@ -116,4 +126,27 @@ func wantKind(t *testing.T, err error, kind envelope.ErrorKind) {
 	if got := envelope.KindOf(err); got != kind {
 		t.Fatalf("error of kind %d, want %d: %v", got, kind, err)
 	}
+}
+
+// dial connects endpoint e to the simulated address n.
+func dial(t *testing.T, e *Endpoint, n int, proto string) *Conn {
+	t.Helper()
+	c, err := e.Dial(t.Context(), simAddr(n).String(), proto, envelope.NodeID{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// hello makes a client known.
+func hello(t *testing.T, c *Conn) {
+	t.Helper()
+	if _, err := c.Call(t.Context(), wire.TypeHello, wire.Hello{}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ping(c *Conn) error {
+	_, err := c.Call(context.Background(), wire.TypePing, nil, nil, nil)
+	return err
 }
