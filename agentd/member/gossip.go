@@ -44,6 +44,9 @@ type gossip struct {
 	// mu guards what memberlist's callbacks keep.
 	mu    sync.Mutex
 	names map[envelope.NodeID]map[string]string // names of each node, with the meta and address that were verified
+	// present is who is alive, by name, as the Notify methods tell it: what
+	// memberlist's Members returns it changes without telling anybody.
+	present map[string]node
 }
 
 func (m *Members) newGossip() (*gossip, error) {
@@ -58,6 +61,7 @@ func (m *Members) newGossip() (*gossip, error) {
 		streams: make(chan net.Conn),
 		done:    make(chan struct{}),
 		names:   map[envelope.NodeID]map[string]string{},
+		present: map[string]node{},
 	}
 	g.list, err = memberlist.Create(&memberlist.Config{
 		Name:                    name,
@@ -193,15 +197,11 @@ func (g *gossip) NotifyAlive(n *memberlist.Node) error {
 
 // forgetNames drops the names of nodes that don't seem alive.
 func (g *gossip) forgetNames() {
-	known := map[string]bool{}
-	for _, n := range g.list.Members() {
-		known[n.Name] = true
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, names := range g.names {
 		for name := range names {
-			if !known[name] {
+			if _, alive := g.present[name]; !alive {
 				delete(names, name)
 			}
 		}
@@ -214,7 +214,7 @@ func (g *gossip) forgetNames() {
 // NotifyJoin implements memberlist.EventDelegate.
 func (g *gossip) NotifyJoin(n *memberlist.Node) {
 	g.m.unmourn(n.Name)
-	g.m.wake()
+	g.NotifyUpdate(n)
 }
 
 // NotifyLeave implements memberlist.EventDelegate. Whoever is declared dead
@@ -223,11 +223,34 @@ func (g *gossip) NotifyLeave(n *memberlist.Node) {
 	if n.Name != g.name {
 		g.m.mourn(n.Name, n.Address())
 	}
+	g.mu.Lock()
+	delete(g.present, n.Name)
+	g.mu.Unlock()
 	g.m.wake()
 }
 
-// NotifyUpdate implements memberlist.EventDelegate.
-func (g *gossip) NotifyUpdate(*memberlist.Node) { g.m.wake() }
+// NotifyUpdate implements memberlist.EventDelegate. An address doesn't change
+// without the meta, which signs it.
+func (g *gossip) NotifyUpdate(n *memberlist.Node) {
+	info, _ := parseMeta(n.Meta, n.Name)
+	g.mu.Lock()
+	g.present[n.Name] = node{addr: n.Address(), digest: info.digest}
+	g.mu.Unlock()
+	g.m.wake()
+}
+
+// alive returns who is alive, by any name, without this node.
+func (g *gossip) alive() map[envelope.NodeID]node {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	alive := map[envelope.NodeID]node{}
+	for name, n := range g.present {
+		if id, ok := nameID(name); ok && id != g.m.self {
+			alive[id] = n
+		}
+	}
+	return alive
+}
 
 // NodeMeta implements memberlist.Delegate.
 func (g *gossip) NodeMeta(int) []byte {

@@ -75,17 +75,7 @@ func (m *Members) loop() {
 // refresh works out who is alive, by any name, and tells of changes.
 func (m *Members) refresh() {
 	g := m.generation()
-	alive := map[envelope.NodeID]node{}
-	var moved []wire.Peer
-	for _, n := range g.list.Members() {
-		id, ok := nameID(n.Name)
-		if !ok || id == m.self {
-			continue
-		}
-		info, _ := parseMeta(n.Meta, n.Name)
-		alive[id] = node{addr: n.Address(), digest: info.digest}
-		moved = append(moved, wire.Peer{Node: id, Addr: n.Address()})
-	}
+	alive := g.alive()
 	m.mu.Lock()
 	changed := len(alive) != len(m.alive)
 	for id, n := range alive {
@@ -98,8 +88,8 @@ func (m *Members) refresh() {
 	}
 	m.alive = alive
 	m.mu.Unlock()
-	for _, p := range moved {
-		m.remember(p)
+	for id, n := range alive {
+		m.remember(wire.Peer{Node: id, Addr: n.addr})
 	}
 	if changed && m.cfg.OnChange != nil {
 		m.cfg.OnChange()
