@@ -97,7 +97,7 @@ func fetchPayload(ctx context.Context, node segmentKeeper, opener *envelope.Open
 	defer cancel()
 
 	count, key := segmentsOf(opener.Header()), [32]byte(opener.Header().SegmentKey)
-	buffers := sync.Pool{New: func() any { return []byte(nil) }}
+	free := make(chan []byte, window) // buffers that have been written out
 	ahead := make(chan chan piece, window-1)
 	running.Go(func() {
 		defer close(ahead)
@@ -108,8 +108,13 @@ func fetchPayload(ctx context.Context, node segmentKeeper, opener *envelope.Open
 			case <-ctx.Done():
 				return
 			}
+			var buf []byte
+			select {
+			case buf = <-free:
+			default:
+			}
 			running.Go(func() {
-				slot <- fetchSegment(ctx, node, opener, envelope.SegmentID{Key: key, Index: index}, buffers.Get().([]byte))
+				slot <- fetchSegment(ctx, node, opener, envelope.SegmentID{Key: key, Index: index}, buf)
 			})
 		}
 	})
@@ -125,7 +130,10 @@ func fetchPayload(ctx context.Context, node segmentKeeper, opener *envelope.Open
 		if p.final {
 			return nil
 		}
-		buffers.Put(p.plain[:0])
+		select {
+		case free <- p.plain[:0]:
+		default:
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
