@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if os.Getenv(asOperator) != "" {
+		os.Exit(operate(os.Args[1:]))
+	}
 	os.Exit(m.Run())
 }
 
@@ -36,6 +39,7 @@ type process struct {
 	t     *testing.T
 	name  string
 	state string
+	host  string // network namespace it runs in, with mDNS; empty: the test's own, without
 
 	mu     sync.Mutex
 	listen string
@@ -64,7 +68,13 @@ func (p *process) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	os.Remove(filepath.Join(p.state, "endpoint"))
-	p.cmd = exec.Command(os.Args[0], "--state", p.state, "--listen", p.listen, "--no-mdns", "--log-level", "debug")
+	args := []string{os.Args[0], "--state", p.state, "--listen", p.listen, "--log-level", "debug"}
+	if p.host != "" {
+		args = append([]string{"ip", "netns", "exec", p.host}, args...)
+	} else {
+		args = append(args, "--no-mdns")
+	}
+	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(os.Environ(), asAgentd+"=1")
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
@@ -74,7 +84,9 @@ func (p *process) start() {
 	defer cancel()
 	for {
 		if _, host, err := p.endpoint(); err == nil {
-			p.listen = host
+			if p.host == "" {
+				p.listen = host
+			}
 			return
 		}
 		if !pause(ctx, 5*time.Millisecond) {
