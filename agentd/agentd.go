@@ -98,7 +98,7 @@ type Agentd struct {
 }
 
 // New opens the state directory, and makes what is missing there. An error of
-// kind Unavailable says that a node runs there already.
+// kind Conflict says that a node runs there already.
 func New(cfg Config) (_ *Agentd, err error) {
 	a := &Agentd{cfg: cfg, log: cfg.Log, changing: newTurn()}
 	if a.log == nil {
