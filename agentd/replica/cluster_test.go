@@ -45,6 +45,10 @@ type testNode struct {
 	stopRun func()
 }
 
+// grace is an hour and not a day, since Badger's tickers make simulated time
+// cost real time.
+const grace = time.Hour
+
 // delay is how long the network takes one way.
 const delay = time.Millisecond
 
@@ -85,6 +89,7 @@ func (n *testNode) start() {
 	n.Replica = New(Config{
 		Self: n.place.ID, Store: s, Peers: link{n.c, n.place.ID},
 		Ring:  func() *ring.Ring { n.c.mu.Lock(); defer n.c.mu.Unlock(); return n.c.ring },
+		Grace: grace,
 		Alive: func(id envelope.NodeID) bool { n.c.mu.Lock(); defer n.c.mu.Unlock(); return !n.c.nodes[id].down },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -40,7 +40,8 @@ func (r *Replica) Run(ctx context.Context) error {
 }
 
 // reconcile goes once through what this node keeps and returns how many copies
-// are missing elsewhere still.
+// nodes that seem alive did not take. Those that don't will be seen to when
+// they are back, which is another kick.
 func (r *Replica) reconcile(ctx context.Context) uint64 {
 	on := r.Ring()
 	if on.Len() == 0 {
@@ -61,9 +62,9 @@ func (r *Replica) reconcile(ctx context.Context) uint64 {
 		r.log.Info("reconciled", "sent", w.sent, "dropped", w.dropped, "missing", w.missing)
 	}
 	if err != nil {
-		return max(1, w.missing)
+		return max(1, w.refused)
 	}
-	return w.missing
+	return w.refused
 }
 
 // Drain passes everything that this node keeps on to its successors on the ring

@@ -16,6 +16,7 @@ package replica
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,11 +176,11 @@ func (r *Replica) quorumOn(on *ring.Ring, pos uint64) quorum {
 	return quorum{nodes: nodes, k: k, w: min(r.W, k), r: min(r.R, k)}
 }
 
-// beyond returns as many nodes behind the successors of a position as there
-// are successors. When nodes have just joined they push the nodes that still
+// beyond returns the nodes that come next behind the successors of a position,
+// at most as many again. When nodes have just joined they push those who still
 // keep everything there.
 func (r *Replica) beyond(pos uint64, q quorum) []envelope.NodeID {
-	return r.Ring().Successors(pos, 2*r.K)[q.k:]
+	return slices.DeleteFunc(r.Ring().Successors(pos, 2*r.K), func(n envelope.NodeID) bool { return slices.Contains(q.nodes, n) })
 }
 
 // call asks a peer, in its turn.

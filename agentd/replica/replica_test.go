@@ -330,21 +330,43 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 		segments := func() uint64 { return c.order[0].Store.Stats().Segments }
-		time.Sleep(23 * time.Hour)
+		time.Sleep(grace - defaultPause)
 		if n := segments(); n != 2 {
-			t.Errorf("after 23 hours there are %d segments, want 2", n)
+			t.Errorf("before its time there are %d segments, want 2", n)
 		}
 		c.set(func() { c.order[2].down = true })
-		time.Sleep(2 * time.Hour)
+		time.Sleep(3 * defaultPause)
 		if n := segments(); n != 2 {
 			t.Errorf("while one doesn't answer there are %d segments, want 2", n)
 		}
 		c.set(func() { c.order[2].down = false })
-		time.Sleep(time.Hour)
+		settled()
 		if n := segments(); n != 1 {
-			t.Errorf("after a day there are %d segments, want 1", n)
+			t.Errorf("after its time there are %d segments, want 1", n)
 		}
 		c.order[1].wantCourse(whole)
+	})
+}
+
+// TestSweepAfterJoins: that none of those who should keep a header has it yet
+// doesn't make its segments dead.
+func TestSweepAfterJoins(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		adam := newWriter(t)
+		must(t, c.order[0].putDocument(adam))
+		v1 := adam.seal(t, "course", envelope.Version{}, 1000)
+		must(t, c.order[0].putCourse(v1))
+		time.Sleep(grace + 2*defaultPause)
+		for range 3 {
+			c.join(c.add())
+		}
+		settled()
+		for _, n := range c.order {
+			n.wantCourse(v1)
+		}
+		c.wantCopies(v1)
 	})
 }
 

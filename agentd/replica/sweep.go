@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"l2p/agentd/ring"
@@ -65,11 +66,22 @@ func (r *Replica) sweepSegment(ctx context.Context, info store.SegmentInfo, owne
 	return r.Store.DeleteSegment(info.ID)
 }
 
-// liveKeys returns the segment keys of all headers of an owner on all of its
-// successors, or nil if not all of them answer.
+// liveKeys returns the segment keys of all headers of an owner that its
+// successors, the nodes behind them and this node keep, or nil if not all of
+// them answer. The nodes behind count since successors that have just joined
+// may have nothing yet.
 func (r *Replica) liveKeys(ctx context.Context, owner envelope.AgentID) map[[32]byte]bool {
+	pos := ring.RecordPosition(owner)
+	q := r.quorumAt(pos)
+	if q.k == 0 {
+		return nil
+	}
+	nodes := append(slices.Clone(q.nodes), r.beyond(pos, q)...)
+	if !slices.Contains(nodes, r.Self) {
+		nodes = append(nodes, r.Self)
+	}
 	live := make(map[[32]byte]bool)
-	for _, node := range r.quorumAt(ring.RecordPosition(owner)).nodes {
+	for _, node := range nodes {
 		q := wire.LiveKeys{Owner: owner}
 		for {
 			reply, err := r.askLiveKeys(ctx, node, q)

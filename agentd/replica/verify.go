@@ -55,6 +55,11 @@ func (r *Replica) verifyPut(ctx context.Context, rec *envelope.Record) error {
 		if err != nil {
 			return err
 		}
+		if sig.Version > uint64(len(chain)) { // verify has seen newer documents than this
+			if chain, err = r.chain(ctx, sig.Signer, true); err != nil {
+				return err
+			}
+		}
 		newest := chain[len(chain)-1]
 		if sig.Version == 0 || sig.Version > newest.Version || !chain[sig.Version-1].SigningKey().Equal(newest.SigningKey()) {
 			return envelope.WithHint(

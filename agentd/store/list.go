@@ -63,8 +63,8 @@ func (s *Store) Records(after *RecordInfo, limit int) (page []RecordInfo, err er
 }
 
 // List returns records as q asks: ascending by name and number, at most limit
-// of them and about maxBytes together, but at least one and never a part of a
-// fork. more says that there are others behind them.
+// of them and about maxBytes together, but at least one and, up to 16 MiB, never
+// a part of a fork. more says that there are others behind them.
 func (s *Store) List(q wire.ListRecords, limit, maxBytes int) (records [][]byte, more bool, err error) {
 	infos, more, err := s.listInfos(q, limit)
 	if err != nil {
@@ -80,7 +80,7 @@ func (s *Store) List(q wire.ListRecords, limit, maxBytes int) (records [][]byte,
 			return nil, false, err
 		}
 		sibling := i > 0 && info.Ref == infos[i-1].Ref && info.Version.N == infos[i-1].Version.N
-		if len(records) > 0 && size+len(data) > maxBytes && !sibling {
+		if len(records) > 0 && size+len(data) > maxBytes && (!sibling || size+len(data) > maxForkBytes) {
 			return records, true, nil
 		}
 		records = append(records, data)
@@ -88,6 +88,11 @@ func (s *Store) List(q wire.ListRecords, limit, maxBytes int) (records [][]byte,
 	}
 	return records, more, nil
 }
+
+// maxForkBytes is how much a page may hold for the sake of keeping a fork
+// together; what goes beyond is left out of the listing. Only an owner who
+// means harm gets there.
+const maxForkBytes = 16 << 20
 
 // listInfos finds what List returns.
 func (s *Store) listInfos(q wire.ListRecords, limit int) (infos []RecordInfo, more bool, err error) {
