@@ -2,7 +2,9 @@ package agentd
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"l2p/envelope"
@@ -39,19 +41,23 @@ func (n *network) mayLeave() error {
 		"without it nobody could be admitted: let the others leave first")
 }
 
-// quit leaves. Whoever calls it has the turn.
+// quit leaves. Whoever calls it has the turn. Where it fails half way it can be
+// called again.
 func (a *Agentd) quit(ctx context.Context, n *network) error {
-	if n.takesPart(a.self) { // else it was expelled, and nobody listens
+	if n.takesPart(a.self) {
 		if len(n.others()) > 0 {
 			if err := n.replica.Drain(ctx); err != nil {
 				return err
 			}
 		}
-		revoked, err := n.roster.Leave(a.box.key, time.Now())
-		if err != nil {
+		if _, err := n.roster.Leave(a.box.key, time.Now()); err != nil {
 			return err
 		}
-		n.tell(ctx, revoked)
+	}
+	if others := len(n.others()); others > 0 && n.tellRevocations(ctx) == 0 {
+		return envelope.WithHint(
+			envelope.Errorf(envelope.Unavailable, "none of the %d other nodes could be told that this box leaves", others),
+			"try again when one is up")
 	}
 	a.pause()
 	for _, name := range []string{fileRoster, fileGossipKey, filePeers} {
@@ -63,18 +69,30 @@ func (a *Agentd) quit(ctx context.Context, n *network) error {
 	return nil
 }
 
-// tell passes statements on to all other nodes that answer.
-func (n *network) tell(ctx context.Context, statements []wire.Statement) {
+// tellRevocations passes on all revocations, this box's own among them, and
+// returns how many nodes know of it now. A node that refuses to talk knows.
+func (n *network) tellRevocations(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
+	revocations := slices.DeleteFunc(n.roster.Statements(), func(s wire.Statement) bool { return s.Kind != wire.StatementRevocation })
+	var told atomic.Int64
 	var all sync.WaitGroup
 	for _, id := range n.others() {
 		all.Go(func() {
-			request := wire.RosterRequest{Have: n.roster.Hashes(), Statements: statements}
-			if _, err := n.call(ctx, id, wire.TypeRoster, request, nil, nil); err != nil {
+			var err error
+			for part := range slices.Chunk(revocations, wire.MaxStatementsAtOnce) {
+				request := wire.RosterRequest{Have: n.roster.Hashes(), Statements: part}
+				if _, err = n.call(ctx, id, wire.TypeRoster, request, nil, nil); err != nil {
+					break
+				}
+			}
+			if err == nil || envelope.KindOf(err) == envelope.Denied {
+				told.Add(1)
+			} else {
 				n.node.log.Debug("a node doesn't know yet that this box goes", "node", id, "err", err)
 			}
 		})
 	}
 	all.Wait()
+	return int(told.Load())
 }

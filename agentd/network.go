@@ -97,6 +97,7 @@ func (a *Agentd) enter(roster *admit.Roster, key admit.GossipKey) error {
 		return err
 	}
 	a.setNetwork(n)
+	n.rosterChanged() // what has come since the ring was made
 	for _, loop := range []func(){n.run, n.syncLoop, n.publishBox, n.bootstrap, n.announce, n.browse} {
 		n.work.Go(loop)
 	}
@@ -191,9 +192,8 @@ func (n *network) authorize(p netq.Peer) error {
 // rosterChanged acts on another roster: the ring follows it, whoever is no
 // longer in it is cut off, and the others hear of it.
 func (n *network) rosterChanged() {
-	now := ring.New(n.roster.Nodes())
-	n.mu.Lock()
-	before := n.ring
+	n.mu.Lock() // before the roster is read: of two changes the later one stays
+	before, now := n.ring, ring.New(n.roster.Nodes())
 	n.ring = now
 	n.mu.Unlock()
 	for _, was := range before.Nodes() {
