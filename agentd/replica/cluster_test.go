@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ type cluster struct {
 	ring    *ring.Ring
 	nodes   map[envelope.NodeID]*testNode
 	order   []*testNode
+	refuse  wire.Type // requests of this type are refused by every node
 	// lie, if set, may replace a node's reply.
 	lie func(from envelope.NodeID, t wire.Type, data []byte, err error) ([]byte, error)
 }
@@ -72,13 +74,30 @@ func newCluster(t testing.TB, n int) *cluster {
 // add starts a machine that is no member yet.
 func (c *cluster) add() *testNode {
 	i := byte(len(c.order) + 1)
-	n := &testNode{c: c, dir: c.t.TempDir(), place: ring.Node{ID: envelope.NodeID{i}, Box: envelope.AgentID{i}, Nonce: envelope.HashOf("test nonce\n", []byte{i})}}
+	n := &testNode{c: c, dir: c.t.TempDir(), place: place(i)}
 	n.start()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nodes[n.place.ID] = n
 	c.order = append(c.order, n)
 	return n
+}
+
+// place returns where the i-th machine, counted from 1, sits on the ring.
+func place(i byte) ring.Node {
+	return ring.Node{ID: envelope.NodeID{i}, Box: envelope.AgentID{i}, Nonce: envelope.HashOf("test nonce\n", []byte{i})}
+}
+
+// newWriterOfLaterNodes returns an author whose records are kept by the nodes 4, 5 and 6
+// once there are six.
+func newWriterOfLaterNodes(t testing.TB) *writer {
+	six := ring.New([]ring.Node{place(1), place(2), place(3), place(4), place(5), place(6)})
+	for {
+		w := newWriter(t)
+		if !slices.ContainsFunc(six.Successors(ring.RecordPosition(w.id), DefaultK), func(n envelope.NodeID) bool { return n[0] <= 3 }) {
+			return w
+		}
+	}
 }
 
 func (n *testNode) start() {
@@ -159,7 +178,7 @@ func (l link) Call(ctx context.Context, to envelope.NodeID, t wire.Type, body an
 	}
 	l.c.mu.Lock()
 	node := l.c.nodes[to]
-	down, mute, r, lie := node.down || node.Replica == nil, node.mute, node.Replica, l.c.lie
+	down, mute, r, lie, refuse := node.down || node.Replica == nil, node.mute, node.Replica, l.c.lie, l.c.refuse
 	l.c.mu.Unlock()
 	if down {
 		return nil, envelope.Errorf(envelope.Unavailable, "no route")
@@ -167,6 +186,9 @@ func (l link) Call(ctx context.Context, to envelope.NodeID, t wire.Type, body an
 	if mute {
 		<-ctx.Done()
 		return nil, envelope.Errorf(envelope.Unavailable, "silence")
+	}
+	if t == refuse {
+		return nil, envelope.Errorf(envelope.Full, "no room")
 	}
 	rt, rbody, rdata, err := r.HandleNode(ctx, l.self, t, encoded, bytes.Clone(data))
 	if lie != nil {
@@ -363,20 +385,11 @@ func (c *cluster) successors(owner envelope.AgentID) (in []*testNode, out *testN
 		in = append(in, c.nodes[id])
 	}
 	for _, n := range c.order {
-		if !containsNode(in, n) {
+		if !slices.Contains(in, n) {
 			out = n
 		}
 	}
 	return in, out
-}
-
-func containsNode(nodes []*testNode, n *testNode) bool {
-	for _, m := range nodes {
-		if m == n {
-			return true
-		}
-	}
-	return false
 }
 
 func wantKind(t testing.TB, err error, kind envelope.ErrorKind) {

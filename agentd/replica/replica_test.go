@@ -225,7 +225,7 @@ func TestJoinsAndLeavesLoseNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
-		adam := newWriter(t)
+		adam := newWriterOfLaterNodes(t)
 		must(t, c.order[0].putDocument(adam))
 		var courses []course
 		put := func(n *testNode) {
@@ -354,14 +354,20 @@ func TestSweepAfterJoins(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
-		adam := newWriter(t)
+		adam := newWriterOfLaterNodes(t)
 		must(t, c.order[0].putDocument(adam))
 		v1 := adam.seal(t, "course", envelope.Version{}, 1000)
 		must(t, c.order[0].putCourse(v1))
 		time.Sleep(grace + 2*defaultPause)
+		c.set(func() { c.refuse = wire.TypePutRecord }) // headers don't come over for a while
 		for range 3 {
 			c.join(c.add())
 		}
+		live := c.order[5].liveKeys(t.Context(), adam.id)
+		if !live[v1.ids[0].Key] {
+			t.Error("a node that has just joined takes a segment for dead")
+		}
+		c.set(func() { c.refuse = 0 })
 		settled()
 		for _, n := range c.order {
 			n.wantCourse(v1)
