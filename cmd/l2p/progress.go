@@ -33,13 +33,13 @@ const progressEvery = 100 * time.Millisecond
 // newProgress returns a bar on standard error if that is a terminal, else nil.
 // total is in bytes, 0 where it isn't known.
 func (s *session) newProgress(what string, total uint64) *progress {
-	f, ok := s.stderr.(*os.File)
-	if !ok || s.quiet || !term.IsTerminal(int(f.Fd())) {
+	if s.quiet || !isTerminal(s.stderr) {
 		return nil
 	}
+	f := s.stderr.(*os.File)
 	width := func() int {
 		columns, _, err := term.GetSize(int(f.Fd()))
-		if err != nil {
+		if err != nil || columns <= 0 {
 			return 80
 		}
 		return columns
