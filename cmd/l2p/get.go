@@ -64,10 +64,7 @@ func (s *session) get(ctx context.Context, text string, n uint64, output string,
 	if err != nil {
 		return err
 	}
-	if err := s.fetch(ctx, node, record, opener, output, force); err != nil {
-		return err
-	}
-	return nil
+	return s.fetch(ctx, node, record, opener, output, force)
 }
 
 // openRecord opens an envelope's header with what identities there are.
