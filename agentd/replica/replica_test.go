@@ -427,6 +427,27 @@ func TestGroupsAndHolders(t *testing.T) {
 	})
 }
 
+func TestNothingIsDroppedBeforeItIsSafe(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 4)
+		adam := newWriter(t)
+		_, outside := c.successors(adam.id)
+		must(t, outside.putDocument(adam))
+		settled()
+		v1 := adam.seal(t, "course", envelope.Version{}, 1)
+		c.set(func() { c.refuse = wire.TypePutRecord })
+		must(t, outside.putHere(v1.rec, false))
+		settled()
+		if has, err := outside.Store.HasRecord(v1.rec.Ref, v1.rec.Version); !has || err != nil {
+			t.Fatalf("the only copy is gone: %v", err)
+		}
+		c.set(func() { c.refuse = 0 })
+		settled()
+		c.wantCopies(course{rec: v1.rec})
+	})
+}
+
 func TestDamagedSegmentHeals(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
