@@ -25,8 +25,7 @@ func TestCommandLine(t *testing.T) {
 		{"log format", []string{"--log-format", "xml"}, 2, "", "neither text nor json"},
 		{"listen address", []string{"--listen", "nowhere", "--no-mdns"}, 2, "", "--listen"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(c.name, func(t *testing.T) { // one after the other: package cli writes to its global help flag
 			var stdout, stderr bytes.Buffer
 			args := append([]string{"agentd", "--state", t.TempDir()}, c.args...)
 			if code := run(context.Background(), args, &stdout, &stderr); code != c.code {

@@ -123,6 +123,9 @@ func fetchPayload(ctx context.Context, node segmentKeeper, opener *envelope.Open
 		if p.err != nil {
 			return p.err
 		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if _, err := dst.Write(p.plain); err != nil {
 			return err
 		}
