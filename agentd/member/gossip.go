@@ -71,7 +71,7 @@ func (m *Members) newGossip() (*gossip, error) {
 		ProtocolVersion:         memberlist.ProtocolVersion2Compatible,
 		TCPTimeout:              streamTimeout,
 		IndirectChecks:          3,
-		RetransmitMult:          4,
+		RetransmitMult:          10, // of few nodes, 4 leaves out one in fifty news, until a push/pull
 		SuspicionMult:           suspicionMult,
 		SuspicionMaxTimeoutMult: 1,
 		PushPullInterval:        pushPullInterval,

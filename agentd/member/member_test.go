@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"fmt"
 	"log/slog"
 	"math"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -154,30 +156,38 @@ func (c *cluster) startAll() {
 	}
 }
 
-// sees reports whether every one of watchers sees every one of watched as alive or not.
-func (c *cluster) sees(watchers, watched []int, alive bool) bool {
+// unseen returns which of watchers doesn't see which of watched as alive, or not.
+func (c *cluster) unseen(watchers, watched []int, alive bool) (pairs []string) {
 	for _, w := range watchers {
 		for _, x := range watched {
 			if w != x && c.nodes[w].Alive(testID(x)) != alive {
-				return false
+				pairs = append(pairs, fmt.Sprintf("%d of %d", w, x))
 			}
 		}
 	}
-	return true
+	return pairs
 }
 
 // wait waits, in simulated time, until the watchers see the watched so.
 func (c *cluster) wait(what string, limit time.Duration, watchers, watched []int, alive bool) {
 	c.t.Helper()
 	start := time.Now()
-	for !c.sees(watchers, watched, alive) {
+	for {
+		pairs := c.unseen(watchers, watched, alive)
+		if len(pairs) == 0 {
+			break
+		}
 		if time.Since(start) > limit {
-			c.t.Fatalf("%s: not within %v", what, limit)
+			c.t.Fatalf("%s: not within %v: alive should be %v, says %s", what, limit, alive, strings.Join(pairs, ", "))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	c.t.Logf("%s: after %v", what, time.Since(start))
 }
+
+// meetTime is how long nodes may take to know of each other: what gossip, which
+// asks nobody for receipts, leaves out, push/pull brings.
+const meetTime = 2 * pushPullInterval
 
 func TestKilledNodeIsNoticed(t *testing.T) {
 	t.Parallel()
@@ -185,7 +195,7 @@ func TestKilledNodeIsNoticed(t *testing.T) {
 		c := newCluster(t, 5)
 		c.startAll()
 		all, rest := []int{1, 2, 3, 4, 5}, []int{1, 2, 4, 5}
-		c.wait("all meet", 5*time.Second, all, all, true)
+		c.wait("all meet", meetTime, all, all, true)
 		if got := c.nodes[2].Addr(testID(3)); got != testAddr(3).String() {
 			t.Errorf("node 3 is said to be at %q", got)
 		}
@@ -202,7 +212,7 @@ func TestKilledNodeIsNoticed(t *testing.T) {
 			t.Error("the address of a dead node was forgotten")
 		}
 		time.Sleep(2 * time.Minute)
-		if !c.sees(rest, rest, true) {
+		if len(c.unseen(rest, rest, true)) > 0 {
 			t.Error("the others suspect each other")
 		}
 		c.router.cutWhere(func(from, to byte) bool { return false })
@@ -216,7 +226,7 @@ func TestPartitionHeals(t *testing.T) {
 		c := newCluster(t, 5)
 		c.startAll()
 		all, few, many := []int{1, 2, 3, 4, 5}, []int{1, 2}, []int{3, 4, 5}
-		c.wait("all meet", 5*time.Second, all, all, true)
+		c.wait("all meet", meetTime, all, all, true)
 		c.router.cutWhere(func(from, to byte) bool { return (from <= 2) != (to <= 2) })
 		c.wait("parted", 5*time.Second, few, many, false)
 		c.wait("parted", 5*time.Second, many, few, false)
@@ -251,7 +261,7 @@ func TestForgedDeath(t *testing.T) {
 		c := newCluster(t, 4)
 		c.startAll()
 		all := []int{1, 2, 3, 4}
-		c.wait("all meet", 5*time.Second, all, all, true)
+		c.wait("all meet", meetTime, all, all, true)
 		for round := range 3 {
 			victim, attacker := c.nodes[2], c.nodes[4]
 			name := victim.generation().name
@@ -265,7 +275,7 @@ func TestForgedDeath(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
-		if !c.sees(all, all, true) {
+		if len(c.unseen(all, all, true)) > 0 {
 			t.Error("not all alive a minute later")
 		}
 	})
@@ -344,7 +354,7 @@ func TestRosterDiffers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		c.startAll()
-		c.wait("all meet", 5*time.Second, []int{1, 2, 3}, []int{1, 2, 3}, true)
+		c.wait("all meet", meetTime, []int{1, 2, 3}, []int{1, 2, 3}, true)
 		time.Sleep(time.Minute)
 		if _, told := c.nodes[1].differ.Load(testID(3)); told {
 			t.Fatal("told of a difference where there is none")
@@ -401,7 +411,7 @@ func TestLeave(t *testing.T) {
 		c := newCluster(t, 3)
 		c.startAll()
 		all := []int{1, 2, 3}
-		c.wait("all meet", 5*time.Second, all, all, true)
+		c.wait("all meet", meetTime, all, all, true)
 		c.nodes[3].Leave()
 		c.wait("gone", 2*time.Second, []int{1, 2}, []int{3}, false)
 		time.Sleep(10 * time.Second)
