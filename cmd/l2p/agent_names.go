@@ -68,19 +68,20 @@ func agentBindCommand(s *session) *cli.Command {
 	return &cli.Command{
 		Name:      "bind",
 		Usage:     "give a name of the own box to an agent or group (for the box's operator)",
-		ArgsUsage: "NAME AGENT",
-		Description: "Documents of the agent that this keystore has and the network lacks are published first.\n" +
-			"With --remove and without AGENT the name means nobody any more.",
+		ArgsUsage: "NAME [AGENT]",
+		Description: "Without AGENT it is the agent or group that goes by this name in the keystore.\n" +
+			"Documents of the agent that this keystore has and the network lacks are published first.\n" +
+			"With --remove the name means nobody any more.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "replace", Usage: "take the name from the agent that it means now", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "remove", Usage: "let the name mean nobody any more", DisableDefaultText: true},
 		},
 		Action: func(c *cli.Context) error {
-			least := 2
+			most := 2
 			if c.Bool("remove") {
-				least = 1
+				most = 1
 			}
-			args, err := operands(c, least, least)
+			args, err := operands(c, 1, most)
 			if err != nil {
 				return err
 			}
@@ -106,7 +107,7 @@ func agentBindCommand(s *session) *cli.Command {
 				if err != nil {
 					return err
 				}
-				d, err := dir.agent(c.Context, args[1])
+				d, err := dir.agent(c.Context, args[len(args)-1])
 				if err != nil {
 					return err
 				}

@@ -118,6 +118,13 @@ func (s *session) announce(ctx context.Context, d *envelope.Document, offline bo
 		s.remark("the node is in no network, so %s is known in this keystore only; after `l2p init` or `l2p join`: %s", d.Name, todo)
 		return a, nil
 	}
+	if d.Group != nil { // nodes check its signature, by the admin's document
+		for _, admin := range d.Group.Admins {
+			if err := s.publishAgent(ctx, client, admin); err != nil {
+				return a, err
+			}
+		}
+	}
 	if err := s.publishAgent(ctx, client, d.ID()); err != nil {
 		return a, err
 	}
