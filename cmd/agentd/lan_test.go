@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -166,5 +167,36 @@ func TestNodesFindEachOther(t *testing.T) {
 	}
 	if got := other.mustOperate("alive"); got != "other" {
 		t.Errorf("the box of the other network sees %q", got)
+	}
+	discoverAll(ctx, t, other.host)
+}
+
+// discoverAll checks that l2p discover, unlike the nodes, shows the boxes of
+// every network.
+func discoverAll(ctx context.Context, t *testing.T, host string) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "l2p")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "l2p/cmd/l2p").CombinedOutput(); err != nil {
+		t.Fatalf("building l2p: %v: %s", err, out)
+	}
+	for {
+		out, err := exec.CommandContext(ctx, "ip", "netns", "exec", host, program, "--home", t.TempDir(), "--json", "discover", "--timeout", "1s").Output()
+		if err != nil {
+			t.Fatalf("l2p discover: %v", err)
+		}
+		var found []struct{ Network, Box string }
+		if err := json.Unmarshal(out, &found); err != nil {
+			t.Fatalf("l2p discover prints %q: %v", out, err)
+		}
+		networks := make(map[string]string)
+		for _, f := range found {
+			networks[f.Box] = f.Network
+		}
+		if len(networks) == 3 && networks["one"] == networks["two"] && networks["one"] != networks["other"] {
+			return
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			t.Fatalf("l2p discover shows %v", networks)
+		}
 	}
 }
