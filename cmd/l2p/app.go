@@ -125,6 +125,9 @@ func run(ctx context.Context, s *session, args []string) int {
 	if err == nil {
 		err = app.RunContext(ctx, append([]string{"l2p"}, args...))
 	}
+	if err != nil && ctx.Err() != nil { // whatever the interrupted call made of it
+		err = envelope.Errorf(envelope.KindOf(err), "interrupted")
+	}
 	return s.finish(err)
 }
 
