@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"l2p/agentd/admit"
 	"l2p/envelope"
 )
 
@@ -62,37 +63,11 @@ func (s *stateDir) read(name string) ([]byte, error) {
 
 // write replaces a file atomically and durably, with mode 0600.
 func (s *stateDir) write(name string, data []byte) error {
-	err := writeFile(s.dir, name, data)
+	err := admit.ReplaceFile(s.path(name), data)
 	if err != nil {
 		return envelope.Errorf(envelope.Other, "write the node's state: %w", err)
 	}
 	return nil
-}
-
-func writeFile(dir, name string, data []byte) (err error) {
-	f, err := os.CreateTemp(dir, "."+name+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(data); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
-		return err
-	}
-	return syncDir(dir)
 }
 
 func syncDir(dir string) error {

@@ -34,14 +34,16 @@ func readFile(path string, limit int64) ([]byte, error) {
 // power finds the old content or the new, and the new one after writeFile has
 // returned nil.
 func writeFile(path string, data []byte) error {
-	if err := replaceFile(path, data); err != nil {
+	if err := ReplaceFile(path, data); err != nil {
 		return envelope.WithHint(envelope.Errorf(envelope.Other, "cannot write %+q: %w", path, err),
 			"check that the disk has room and that the directory is writable")
 	}
 	return nil
 }
 
-func replaceFile(path string, data []byte) (err error) {
+// ReplaceFile replaces a file atomically and durably, with mode 0600. A node
+// keeps its other small files the same way.
+func ReplaceFile(path string, data []byte) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, filepath.Base(path)+".tmp-*") // mode 0600
 	if err != nil {
