@@ -95,9 +95,12 @@ func (s *session) put(c *cli.Context, name, path string) error {
 	if err := s.putReaders(c, parent, identities, &opts); err != nil {
 		return err
 	}
-	// An author made before there was a network may not be known to it yet.
-	if err := s.publishAgent(ctx, node, opts.Author.Agent()); err != nil {
-		return err
+	// An author made before there was a network may not be known to it yet, but
+	// then the node has let us in as its operator.
+	if node.Welcome().Operator {
+		if err := s.publishAgent(ctx, node, opts.Author.Agent()); err != nil {
+			return err
+		}
 	}
 	reply, signed, err := s.putEnvelope(ctx, node, ref, src, opts)
 	if err != nil {
