@@ -248,6 +248,12 @@ func (n *network) call(ctx context.Context, id envelope.NodeID, t wire.Type, bod
 	if addr == "" {
 		return nil, envelope.Errorf(envelope.Unavailable, "nobody knows where node %s is", id.Short())
 	}
+	// Who seems dead and didn't answer a moment ago isn't waited for. When it
+	// comes back it says so by gossip, or is found by the attempts that package
+	// member makes to reach the dead.
+	if !n.alive(id) && n.node.endpoint.Silent(id) {
+		return nil, envelope.Errorf(envelope.Unavailable, "node %s at %s is down", id.Short(), addr)
+	}
 	for again := false; ; again = true {
 		conn, err := n.node.endpoint.Node(ctx, id, addr)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"l2p/envelope"
@@ -23,6 +24,10 @@ type ClientConfig struct {
 	Network envelope.NetworkID
 	// PacketConn is the UDP socket; nil: one of the client's own.
 	PacketConn net.PacketConn
+	// Slow is called, from another goroutine, when a request about records has
+	// had no answer for a second: the node waits for other nodes. It is called
+	// once at most; nil: never.
+	Slow func()
 }
 
 // A Client is a program's connection to a node. Its methods make one request
@@ -31,6 +36,7 @@ type Client struct {
 	endpoint *Endpoint
 	conn     *Conn
 	welcome  wire.Welcome
+	slow     func() // calls ClientConfig.Slow the first time
 }
 
 // DialClient connects to a node and says Hello. Errors are of kind Unavailable
@@ -60,6 +66,9 @@ func DialClient(ctx context.Context, conf ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{endpoint: e}
+	if conf.Slow != nil {
+		c.slow = sync.OnceFunc(conf.Slow)
+	}
 	if err := c.hello(ctx, conf); err != nil {
 		e.Close()
 		return nil, err
@@ -119,6 +128,14 @@ func (c *Client) Welcome() wire.Welcome { return c.welcome }
 
 // Peer returns the node that the client is connected with.
 func (c *Client) Peer() Peer { return c.conn.Peer() }
+
+// ask makes a request for which the node may have to wait for other nodes.
+func (c *Client) ask(ctx context.Context, t wire.Type, body any, data []byte, reply any) ([]byte, error) {
+	if c.slow != nil {
+		defer time.AfterFunc(slowReply, c.slow).Stop()
+	}
+	return c.conn.Call(ctx, t, body, data, reply)
+}
 
 // call makes a request without data and with a reply without.
 func (c *Client) call(ctx context.Context, t wire.Type, body, reply any) error {

@@ -14,7 +14,7 @@ import (
 // too few nodes with NotDurable.
 func (c *Client) PutRecord(ctx context.Context, kind envelope.RecordKind, record []byte) (wire.PutReply, error) {
 	var reply wire.PutReply
-	_, err := c.conn.Call(ctx, wire.TypePutRecord, wire.PutRecord{Kind: kind}, record, &reply)
+	_, err := c.ask(ctx, wire.TypePutRecord, wire.PutRecord{Kind: kind}, record, &reply)
 	return reply, err
 }
 
@@ -22,7 +22,7 @@ func (c *Client) PutRecord(ctx context.Context, kind envelope.RecordKind, record
 // is 0. What it says is not checked. An unknown one is an error of kind NotFound.
 func (c *Client) GetRecord(ctx context.Context, ref envelope.Ref, n uint64) ([]byte, wire.RecordReply, error) {
 	var reply wire.RecordReply
-	record, err := c.conn.Call(ctx, wire.TypeGetRecord, wire.GetRecord{Ref: ref, N: n}, nil, &reply)
+	record, err := c.ask(ctx, wire.TypeGetRecord, wire.GetRecord{Ref: ref, N: n}, nil, &reply)
 	return record, reply, err
 }
 
@@ -77,7 +77,7 @@ func (c *Client) Memberships(ctx context.Context, agent envelope.AgentID) iter.S
 
 func (c *Client) page(ctx context.Context, t wire.Type, body any) (RecordPage, error) {
 	var reply wire.RecordsReply
-	data, err := c.conn.Call(ctx, t, body, nil, &reply)
+	data, err := c.ask(ctx, t, body, nil, &reply)
 	if err != nil {
 		return RecordPage{}, err
 	}

@@ -43,6 +43,7 @@ type Endpoint struct {
 
 	mu       sync.Mutex
 	pool     map[envelope.NodeID]*pooled
+	failed   map[envelope.NodeID]time.Time // when a dial of Node failed, if none succeeded since
 	incoming map[*Conn]struct{}
 	closed   bool
 }
@@ -58,6 +59,7 @@ func Listen(conf Config) (*Endpoint, error) {
 		gate:     newGate(),
 		budgets:  newBudgets(),
 		pool:     make(map[envelope.NodeID]*pooled),
+		failed:   make(map[envelope.NodeID]time.Time),
 		incoming: make(map[*Conn]struct{}),
 	}
 	if e.log == nil {

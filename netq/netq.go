@@ -29,6 +29,8 @@ const (
 	replyTimeout   = 10 * time.Second        // to take a reply without data
 	slowestRate    = 64 << 10                // bytes a second that a peer must manage beyond these times
 	idlePooled     = 30 * time.Second        // a connection that Node keeps is closed after so long without a call
+	slowReply      = time.Second             // after which a client hears that the node waits for others
+	silentFor      = 30 * time.Second        // how long a failed attempt to reach a node is remembered
 	drainTimeout   = 2 * time.Second         // for requests under way when Serve ends
 	lingerTimeout  = 50 * time.Millisecond   // for the last replies to leave before connections are closed
 )

@@ -136,11 +136,25 @@ func (e *Endpoint) Node(ctx context.Context, id envelope.NodeID, addr string) (*
 	return p.conn, nil
 }
 
+// Silent reports whether the last attempt to reach a node failed less than
+// half a minute ago and no connection has been made since, by either side.
+func (e *Endpoint) Silent(id envelope.NodeID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	failed, ok := e.failed[id]
+	return ok && time.Since(failed) < silentFor
+}
+
 func (e *Endpoint) fill(p *pooled, id envelope.NodeID, addr string) {
 	c, err := e.Dial(e.ctx, addr, ProtoNode, id)
 	e.mu.Lock()
 	p.conn, p.err = c, err
 	close(p.ready)
+	if err == nil {
+		delete(e.failed, id)
+	} else {
+		e.failed[id] = time.Now()
+	}
 	gone := e.pool[id] != p || e.closed // dropped meanwhile
 	if !gone && err != nil {
 		delete(e.pool, id)
@@ -163,6 +177,11 @@ func (e *Endpoint) sweep(ctx context.Context) {
 			if c := p.established(); p.dead() || c != nil && c.idle() {
 				delete(e.pool, id)
 				unused = append(unused, c)
+			}
+		}
+		for id, failed := range e.failed {
+			if time.Since(failed) >= silentFor {
+				delete(e.failed, id)
 			}
 		}
 		e.mu.Unlock()

@@ -97,6 +97,37 @@ func TestSilence(t *testing.T) {
 		if took := time.Since(began); took > dialTimeout {
 			t.Errorf("gave up dialling after %v", took)
 		}
+		if !e.Silent(nodeID(1)) {
+			t.Error("that it didn't answer is forgotten")
+		}
+		sleep(t.Context(), silentFor)
+		if e.Silent(nodeID(1)) {
+			t.Error("that it didn't answer is remembered for ever")
+		}
+	})
+}
+
+// A peer that didn't answer and then comes by itself is silent no longer.
+func TestSilentUntilItComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns := simulate(t, 2)
+		e := start(t, 1, Config{PacketConn: conns[0]})
+		before := &line{PacketConn: conns[1]}
+		before.cut.Store(true)
+		_, stop := startStop(t, 2, Config{PacketConn: before})
+		_, err := e.Node(t.Context(), nodeID(2), simAddr(2).String())
+		wantKind(t, err, envelope.Unavailable)
+		stop()
+		if !e.Silent(nodeID(2)) {
+			t.Error("that it didn't answer is forgotten")
+		}
+		peer := start(t, 2, Config{PacketConn: &line{PacketConn: conns[1]}})
+		if err := ping(dial(t, peer, 1, ProtoNode)); err != nil {
+			t.Fatal(err)
+		}
+		if e.Silent(nodeID(2)) {
+			t.Error("silent, though it came")
+		}
 	})
 }
 

@@ -64,6 +64,9 @@ func (e *Endpoint) serveConn(accepting context.Context, q *quic.Conn) {
 	defer e.byQUIC.Delete(q)
 	e.mu.Lock()
 	e.incoming[c] = struct{}{}
+	if s.proto == ProtoNode {
+		delete(e.failed, s.peer.Node)
+	}
 	e.mu.Unlock()
 	defer func() {
 		e.mu.Lock()

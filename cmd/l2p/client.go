@@ -50,11 +50,14 @@ func (s *session) nodeIfUp(ctx context.Context) (*netq.Client, error) {
 	if s.client != nil || s.noNode != nil {
 		return s.client, s.noNode
 	}
-	conf, err := s.clientConfig()
+	conf, err := s.clientConfig(ctx)
 	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, upTimeout)
+		upCtx, cancel := context.WithTimeout(ctx, upTimeout)
 		defer cancel()
-		s.client, err = netq.DialClient(ctx, conf)
+		s.client, err = netq.DialClient(upCtx, conf)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // which says nothing of the node
 	}
 	if err != nil {
 		s.noNode = err
@@ -66,7 +69,7 @@ func (s *session) nodeIfUp(ctx context.Context) (*netq.Client, error) {
 
 // clientConfig says which node to talk to and as whom. That no node runs is an
 // error of kind Unavailable.
-func (s *session) clientConfig() (netq.ClientConfig, error) {
+func (s *session) clientConfig(ctx context.Context) (netq.ClientConfig, error) {
 	addr, err := s.endpoint()
 	if err != nil {
 		return netq.ClientConfig{}, err
@@ -75,11 +78,13 @@ func (s *session) clientConfig() (netq.ClientConfig, error) {
 	if err != nil {
 		return netq.ClientConfig{}, err
 	}
-	conf := netq.ClientConfig{Addr: host, Node: node}
+	conf := netq.ClientConfig{Addr: host, Node: node, Slow: func() {
+		s.remark("waiting for other nodes; `l2p status` shows which are up")
+	}}
 	if conf.Key, err = s.operatorKey(node); conf.Key != nil || err != nil {
 		return conf, err
 	}
-	secrets, err := s.secrets()
+	secrets, err := s.secrets(ctx)
 	if err != nil {
 		return netq.ClientConfig{}, err
 	}
