@@ -98,6 +98,7 @@ func writeDocuments(w *writer) {
 	put("agent_wrong", "corrupt", "the id is another's", first(adam), second(adam, pair{4, bin(eve.id)}))
 	put("kind_changed", "corrupt", "a user turned service", first(adam), second(adam, pair{2, num(2)}))
 	put("version_skipped", "corrupt", "version 3 after version 1", first(adam), second(adam, pair{3, num(3)}))
+	writeRecoveries(put)
 	writeGroups(put)
 }
 

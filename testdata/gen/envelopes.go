@@ -49,6 +49,11 @@ func (s segment) encode() []byte {
 }
 
 func signSegment(index uint64, final bool, data []byte) []byte {
+	return sign(signingKey("segment"), "l2p segment v1\n", segmentMessage(index, final, data))
+}
+
+// segmentMessage is what a segment's signature covers behind the domain.
+func segmentMessage(index uint64, final bool, data []byte) []byte {
 	message := binary.BigEndian.AppendUint64(nil, index)
 	if final {
 		message = append(message, 1)
@@ -56,7 +61,7 @@ func signSegment(index uint64, final bool, data []byte) []byte {
 		message = append(message, 0)
 	}
 	sum := blake3.Sum256(data)
-	return sign(signingKey("segment"), "l2p segment v1\n", append(message, sum[:]...))
+	return append(message, sum[:]...)
 }
 
 func (e envelope) header() []byte {
@@ -159,6 +164,13 @@ func armored(data []byte) []byte {
 
 const hello = "Introduction to Go: every program starts in package main.\n"
 
+// An envelopeWriter writes vectors of envelopes, for Eve to open.
+type envelopeWriter struct {
+	raw  func(name, expect, why string, data []byte)
+	good func(name, why, plain string, data []byte)
+	bad  func(name, why string, e envelope)
+}
+
 func writeEnvelopes(w *writer) {
 	raw := func(name, expect, why string, data []byte) {
 		w.vector("envelope", name, expect, why, data,
@@ -190,6 +202,12 @@ func writeEnvelopes(w *writer) {
 	writeBadFrames(raw)
 	writeBadHeaders(raw, bad)
 	writeBadPayloads(raw, bad, mib)
+	ew := envelopeWriter{raw, good, bad}
+	writeBadRecords(ew)
+	writeBadFields(ew)
+	writeBadParticulars(ew)
+	writePayloadChunks(ew)
+	writeArmors(ew)
 }
 
 func writeBadFrames(raw func(name, expect, why string, data []byte)) {
