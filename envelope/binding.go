@@ -12,6 +12,9 @@ type Binding struct {
 	Parent  Hash    `cbor:"5,keyasint,omitzero"`
 	Time    int64   `cbor:"6,keyasint"`          // Unix milliseconds, by the box's clock; never used to order
 	Agent   AgentID `cbor:"7,keyasint,omitzero"` // whom the name means; zero: nobody any more
+	// Revoked says that the box doesn't vouch for the agent any longer: its
+	// keys may be in the wrong hands.
+	Revoked bool `cbor:"8,keyasint,omitempty"`
 
 	signed *Signed
 }
@@ -46,6 +49,9 @@ func parseBinding(s *Signed) (*Binding, error) {
 	if b.Box.IsZero() || b.Version == 0 || b.Parent.IsZero() != (b.Version == 1) {
 		return nil, Errorf(Corrupt, "binding has a wrong box, version or parent")
 	}
+	if b.Revoked && b.Agent.IsZero() {
+		return nil, Errorf(Corrupt, "binding revokes nobody")
+	}
 	if s.Attachments != nil {
 		return nil, Errorf(Corrupt, "binding has attachments")
 	}
@@ -70,10 +76,10 @@ func (b *Binding) Verify(ctx context.Context, docs Documents) error {
 	if err != nil {
 		return err
 	}
-	if n := got[0].Version; n == 0 || n > uint64(len(chain)) {
-		return Errorf(NotFound, "version %d of box %s is not known", n, b.Box)
+	signer, err := signerVersion(chain, b.Box, got[0].Version)
+	if err != nil {
+		return err
 	}
-	signer := chain[got[0].Version-1]
 	if signer.ID() != b.Box || signer.Kind != Box {
 		return Errorf(Corrupt, "binding of %s belongs to an agent that is not a box", quoteShort(b.Name))
 	}

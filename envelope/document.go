@@ -32,12 +32,13 @@ func (k AgentKind) String() string {
 
 // A Document is one version of what an agent publishes about itself: its keys
 // and, for a group, its members. An agent's documents form a chain, each
-// signed by the key before it; the hash of the first is the agent's id.
+// signed by the key before it, or by the recovery key; the hash of the first is
+// the agent's id.
 // The format is docs/keys.md.
 type Document struct {
 	Format  uint      `cbor:"1,keyasint"` // 1
 	Kind    AgentKind `cbor:"2,keyasint"`
-	Version uint64    `cbor:"3,keyasint"` // 1 for the first
+	Version uint64    `cbor:"3,keyasint"` // 1 for the first; ascends, by one except at a recovery
 	// Agent is the id; zero in the first document, whose hash it is.
 	Agent  AgentID `cbor:"4,keyasint,omitzero"`
 	Parent Hash    `cbor:"5,keyasint,omitzero"` // hash of the document before; zero in the first
@@ -52,6 +53,9 @@ type Document struct {
 	// a passphrase; zero where they are kept elsewhere.
 	Locked Hash       `cbor:"10,keyasint,omitzero"`
 	Group  *GroupPart `cbor:"11,keyasint,omitempty"` // for groups only
+	// Recovery is the Ed25519 public key, 32 bytes, that may recover the agent
+	// when its other keys are stolen or lost; empty: none. See [Document.IsRecovery].
+	Recovery []byte `cbor:"12,keyasint,omitempty"`
 
 	signed *Signed
 }
@@ -102,11 +106,16 @@ type GroupPart struct {
 	Admins  []AgentID `cbor:"2,keyasint"` // users and services who may change the group, ascending
 	Members []Member  `cbor:"3,keyasint"` // ascending by ID
 	// Boxes are the hashes of the attachments with the epoch's secrets, each
-	// an age file for at most 500 members whose recipients are of one type.
+	// an age file for at most 500 members whose recipients are of one type,
+	// and who all have a From or all have none.
 	Boxes []Hash `cbor:"4,keyasint"`
 	// Previous is the hash of the attachment with the secrets of the epoch
-	// before, an age file for this epoch's recipient; zero in the first epoch.
+	// before, an age file for this epoch's history identity, which the boxes
+	// of members without From hold; zero in the first epoch.
 	Previous Hash `cbor:"5,keyasint,omitzero"`
+	// Resolves are the hashes of other documents of the group whose changes
+	// this version has taken in: they lost a fork. Ascending, at most 16.
+	Resolves []Hash `cbor:"6,keyasint,omitempty"`
 }
 
 // A Member is one member of a group.
@@ -118,4 +127,7 @@ type Member struct {
 	// and zero otherwise. Where the nested group has a newer epoch, its former
 	// members can still open this box: see docs/keys.md.
 	Epoch uint64 `cbor:"4,keyasint,omitzero"`
+	// From is the first epoch that the member opens, at least 2; zero for one
+	// who opens all, back to the first.
+	From uint64 `cbor:"5,keyasint,omitzero"`
 }

@@ -10,8 +10,8 @@ import (
 // attachments are those whose hashes d names, in the order of docs/keys.md.
 //
 // The signers are those that the chain rules ask for: the agent's own key,
-// where the key changes the old and then the new one, and for a group one of
-// its admins. In a first document an agent does not know its id yet: the
+// where the key changes the old and then the new one, for a group one of its
+// admins, and for a recovery document the recovery key and then the new one. In a first document an agent does not know its id yet: the
 // signer's Agent is zero, its DocumentVersion is 1.
 func SignDocument(d *Document, attachments [][]byte, signers ...Signer) (*Document, error) {
 	body, err := Encode(d)
@@ -40,8 +40,8 @@ func VerifyChain(ctx context.Context, chain []*Document, docs Documents) error {
 	}
 	once := &askedOnce{docs: docs}
 	for i, d := range chain {
-		if d.Version != uint64(i)+1 {
-			return Errorf(Corrupt, "document %d of a chain has version %d", i+1, d.Version)
+		if i == 0 && d.Version != 1 || i > 0 && !d.follows(chain[i-1]) {
+			return Errorf(Corrupt, "version %d, document %d of a chain, does not follow from the one before", d.Version, i+1)
 		}
 		if err := VerifyDocument(ctx, d, chain[:i], once); err != nil {
 			return err
@@ -76,9 +76,9 @@ func (a *askedOnce) Chain(ctx context.Context, id AgentID) ([]*Document, error) 
 }
 
 // VerifyDocument checks that d is what it says: the first document of its
-// agent, or the one that follows version d.Version-1 of chain by the chain
-// rules of docs/keys.md. chain holds verified documents of the agent, oldest
-// first and without gaps; later ones than needed are passed over. docs finds
+// agent, or one that follows a document of chain by the chain rules of
+// docs/keys.md. chain holds verified documents of the agent, oldest first, each
+// the parent of the next; later ones than needed are passed over. docs finds
 // the documents of a group's admins. A chain that is too short is an error of
 // kind NotFound, a broken rule one of kind Corrupt.
 func VerifyDocument(ctx context.Context, d *Document, chain []*Document, docs Documents) error {
@@ -88,12 +88,18 @@ func VerifyDocument(ctx context.Context, d *Document, chain []*Document, docs Do
 		}
 		return d.verifySignatures(signature{version: 1, key: d.SigningKey()})
 	}
-	if d.Version-1 > uint64(len(chain)) {
+	if d.IsRecovery() {
+		return d.verifyRecovery(chain)
+	}
+	parent := FindVersion(chain, d.Version-1)
+	if parent == nil {
 		return Errorf(NotFound, "version %d of %s is not known, so version %d can't be checked", d.Version-1, d.Agent, d.Version)
 	}
-	parent := chain[d.Version-2]
 	if parent.ID() != d.Agent || parent.Kind != d.Kind || parent.Hash() != d.Parent {
 		return Errorf(Corrupt, "version %d of %s does not follow from version %d that is known", d.Version, d.Agent, d.Version-1)
+	}
+	if err := d.checkRecovery(parent); err != nil {
+		return err
 	}
 	if d.Kind == Group {
 		if err := d.checkEpoch(parent); err != nil {
@@ -128,6 +134,15 @@ func (d *Document) checkEpoch(parent *Document) error {
 		}
 	default:
 		return Errorf(Corrupt, "version %d of group %s has epoch %d after %d", d.Version, d.Agent, d.Group.Epoch, parent.Group.Epoch)
+	}
+	for _, m := range d.Group.Members {
+		if m.From == 0 || m.From == d.Group.Epoch && d.Group.Epoch != parent.Group.Epoch {
+			continue
+		}
+		// Who has the keys of an epoch opens all of it, so nobody begins amidst one.
+		if before, _ := parent.Member(m.ID); before.From != m.From {
+			return Errorf(Corrupt, "in version %d of group %s a member reads from epoch %d on, which did not begin there", d.Version, d.Agent, m.From)
+		}
 	}
 	return nil
 }
@@ -167,10 +182,10 @@ func (d *Document) verifyAdmin(ctx context.Context, admins []AgentID, docs Docum
 	if err != nil {
 		return err
 	}
-	if n := got[0].Version; n == 0 || n > uint64(len(chain)) {
-		return Errorf(NotFound, "version %d of admin %s is not known", n, admin)
+	signer, err := signerVersion(chain, admin, got[0].Version)
+	if err != nil {
+		return err
 	}
-	signer := chain[got[0].Version-1]
 	if signer.ID() != admin || (signer.Kind != User && signer.Kind != Service) {
 		return Errorf(Corrupt, "admin %s of a group is not a user or service", admin)
 	}

@@ -3,6 +3,7 @@ package envelope
 import (
 	"bytes"
 	"crypto/ed25519"
+	"slices"
 
 	"filippo.io/age"
 )
@@ -12,6 +13,7 @@ const (
 	MaxAdmins       = 64
 	MaxMembers      = 10_000
 	MaxBoxMembers   = 500                // members of one key box
+	MaxResolves     = 16                 // lost documents that one version of a group takes in
 	maxBoxes        = MaxAttachments - 1 // the previous epoch's box is an attachment, too
 	maxKeys         = 4
 	maxKeySize      = 4 << 10 // bytes; an ML-DSA-87 public key has 2,592
@@ -67,7 +69,7 @@ func (d *Document) checkForm() error {
 		return Errorf(Corrupt, "document is of unknown kind %d", d.Kind)
 	}
 	first := d.Version == 1
-	if d.Version == 0 || d.Agent.IsZero() != first || d.Parent.IsZero() != first {
+	if d.Version == 0 || d.Version > maxDocumentVersion || d.Agent.IsZero() != first || d.Parent.IsZero() != first {
 		return Errorf(Corrupt, "document has a wrong version, agent or parent")
 	}
 	if err := d.checkName(); err != nil {
@@ -81,6 +83,9 @@ func (d *Document) checkForm() error {
 	}
 	if !d.Locked.IsZero() && d.Kind != User && d.Kind != Service {
 		return Errorf(Corrupt, "a %s has no locked secrets", d.Kind)
+	}
+	if n := len(d.Recovery); n != 0 && (n != ed25519.PublicKeySize || d.Kind == Box) || d.IsRecovery() && d.Kind == Box {
+		return Errorf(Corrupt, "document has a malformed recovery key, or is of a box, which can't be recovered")
 	}
 	if (d.Group != nil) != (d.Kind == Group) {
 		return Errorf(Corrupt, "document has a group part and is of kind %s, or the reverse", d.Kind)
@@ -163,7 +168,11 @@ func (d *Document) checkGroup() error {
 	if len(g.Members) > MaxMembers || len(g.Boxes) > maxBoxes {
 		return Errorf(Corrupt, "a group has at most %d members and %d key boxes", MaxMembers, maxBoxes)
 	}
+	if err := checkResolves(g.Resolves); err != nil {
+		return err
+	}
 	sizes := make([]int, len(g.Boxes))
+	froms := make([]int, len(g.Boxes)) // members with From in each box
 	last = AgentID{}
 	for _, m := range g.Members {
 		if bytes.Compare(m.ID[:], last[:]) <= 0 {
@@ -174,11 +183,39 @@ func (d *Document) checkGroup() error {
 			return Errorf(Corrupt, "malformed member of a group")
 		}
 		sizes[m.Box]++
+		if m.From == 0 {
+			continue
+		}
+		if m.From == 1 || m.From > g.Epoch {
+			return Errorf(Corrupt, "a member of a group in epoch %d reads from epoch %d on", g.Epoch, m.From)
+		}
+		if slices.Contains(g.Admins, m.ID) {
+			return Errorf(Corrupt, "an admin of a group can't open all its epochs")
+		}
+		froms[m.Box]++
 	}
-	for _, n := range sizes {
+	for i, n := range sizes {
 		if n == 0 || n > MaxBoxMembers {
 			return Errorf(Corrupt, "a key box is for 1 to %d members, not %d", MaxBoxMembers, n)
 		}
+		if froms[i] != 0 && froms[i] != n {
+			return Errorf(Corrupt, "a key box is for members who open all epochs and for others")
+		}
+	}
+	return nil
+}
+
+// checkResolves insists on one spelling of a list of hashes.
+func checkResolves(resolves []Hash) error {
+	if len(resolves) > MaxResolves || resolves != nil && len(resolves) == 0 {
+		return Errorf(Corrupt, "a version of a group resolves 1 to %d others, or the list is absent", MaxResolves)
+	}
+	var last Hash
+	for _, h := range resolves {
+		if bytes.Compare(h[:], last[:]) <= 0 {
+			return Errorf(Corrupt, "what a version of a group resolves is not ascending")
+		}
+		last = h
 	}
 	return nil
 }

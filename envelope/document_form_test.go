@@ -189,10 +189,14 @@ func TestOtherSignaturesAreBounded(t *testing.T) {
 
 func FuzzParseDocument(f *testing.F) {
 	s := newStage(f)
-	for _, p := range []*player{s.adam, s.carl, s.box, s.trainers, s.adam.rotate(f)} {
+	lost, key := withPaper(f, s.adam, newborn{s.adam.key})
+	found := newPlayer(f, "fresh", User, true)
+	found = recovered(f, recovery(lost, found), key, found)
+	for _, p := range []*player{s.adam, s.carl, s.box, s.trainers, s.adam.rotate(f), lost, found} {
 		f.Add(p.doc.Signed().Encode())
 	}
 	docs := s.docs()
+	docs[lost.Agent()] = []*Document{lost.doc, found.doc}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, err := ParseDocument(data)
 		if err != nil {

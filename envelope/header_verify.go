@@ -49,10 +49,10 @@ func (h *Header) verifySignature(ctx context.Context, body []byte, sig Signature
 	if err != nil {
 		return err
 	}
-	if sig.Version > uint64(len(chain)) {
-		return Errorf(NotFound, "version %d of %s is not known", sig.Version, sig.Signer)
+	d, err := signerVersion(chain, sig.Signer, sig.Version)
+	if err != nil {
+		return err
 	}
-	d := chain[sig.Version-1]
 	switch {
 	case d.ID() != sig.Signer || d.Version != sig.Version:
 		return Errorf(Corrupt, "documents of %s are of another agent", sig.Signer)

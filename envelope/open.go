@@ -34,6 +34,9 @@ const (
 	Unknown
 	// Verified: author and owner signed.
 	Verified
+	// Revoked: author and owner signed, and the author's key was revoked since
+	// by a recovery document. A thief may have signed, at any time.
+	Revoked
 )
 
 // An Opener opens the segments of one envelope whose header has been proven.
@@ -41,6 +44,7 @@ type Opener struct {
 	header      *Header // nil for a plain age file
 	particulars *Particulars
 	author      AuthorState
+	revokedBy   *Document // if author is Revoked
 	reader      AgentID
 	payload     *payload
 }
@@ -65,6 +69,10 @@ func NewOpener(ctx context.Context, s *Signed, opts OpenOptions) (*Opener, error
 				"get the author's document, or open it with --allow-unknown-author")
 		}
 		o.author = Unknown
+	} else if o.revokedBy, err = h.RevokedBy(ctx, s, opts.Documents); err != nil {
+		return nil, err
+	} else if o.revokedBy != nil {
+		o.author = Revoked
 	}
 	if h.Deleted {
 		return nil, errDeleted()
@@ -139,6 +147,10 @@ func (o *Opener) Particulars() *Particulars { return o.particulars }
 
 // Author says what is known of who wrote it.
 func (o *Opener) Author() AuthorState { return o.author }
+
+// RevokedBy returns the recovery document that revoked the key with which the
+// author signed; nil unless Author is [Revoked].
+func (o *Opener) RevokedBy() *Document { return o.revokedBy }
 
 // Reader returns the agent whose identity opened the envelope; zero if it is
 // public.

@@ -47,7 +47,7 @@ func (v Version) Newer(w Version) bool {
 type Record struct {
 	Ref     Ref
 	Version Version
-	Parent  Hash // hash of version N-1's body; zero for the first
+	Parent  Hash // hash of the body before, N-1's except in a recovery document; zero for the first
 	Signed  *Signed
 	// Exactly one of these is set, as Ref.Kind says.
 	Document *Document
@@ -106,9 +106,10 @@ func NewRecord(kind RecordKind, s *Signed) (*Record, error) {
 // Documents finds the documents of agents. It is implemented by the keystore
 // (what it has pinned), by a node (what the ring keeps) and by tests.
 type Documents interface {
-	// Chain returns the verified documents of an agent, oldest first and
-	// without gaps, so that documents[n-1] has version number n. An unknown
-	// agent is an error of kind NotFound.
+	// Chain returns the verified documents of an agent, oldest first, each the
+	// parent of the next. Their numbers ascend, by one except at recovery
+	// documents: [FindVersion] finds one. An unknown agent is an error of kind
+	// NotFound.
 	Chain(ctx context.Context, id AgentID) ([]*Document, error)
 }
 
