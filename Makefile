@@ -6,6 +6,9 @@ export CGO_ENABLED = 0
 
 # What `make demo` publishes as the detailed course: any folder.
 COURSE ?=
+# What `make bench` seals, in MiB, and how often.
+SIZE ?= 1024
+PAIRS ?= 5
 # How long each fuzz target, the chaos run and each benchmark take.
 FUZZTIME ?= 30s
 SECONDS ?= 60
@@ -40,8 +43,8 @@ test: ## run all tests, with the race detector where there is a C compiler
 .PHONY: lint
 lint: ## check format, vet, staticcheck and that go.mod is tidy
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt these files:"; echo "$$out"; exit 1; fi
-	$(GO) vet ./... ./testdata/gen ./testdata/vectors
-	$(GO) tool staticcheck ./... ./testdata/gen ./testdata/vectors
+	$(GO) vet ./... ./testdata/bench ./testdata/gen ./testdata/vectors
+	$(GO) tool staticcheck ./... ./testdata/bench ./testdata/gen ./testdata/vectors
 	$(GO) mod tidy -diff
 
 .PHONY: vectors
@@ -55,7 +58,11 @@ man: ## write the man pages anew, docs/man
 	$(GO) run ./cmd/agentd man > docs/man/agentd.1
 
 .PHONY: bench
-bench: ## run the benchmarks; BENCHTIME=5s for longer
+bench: ## compare l2p with the age program; SIZE=1024 (MiB), PAIRS=5
+	$(GO) run ./testdata/bench -size $(SIZE) -pairs $(PAIRS)
+
+.PHONY: microbench
+microbench: ## run the benchmarks of the packages; BENCHTIME=5s for longer
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 .PHONY: fuzz

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+const (
+	chunk   = 64 << 10
+	segment = 1 << 20
+	warm    = 2 * time.Second // how long each limit is measured
+)
+
+// limits prints what the raw cipher and hash reach on all cores, with data in
+// the cache and nothing else to do, and what part of it the programs reach.
+func limits(best bestTimes) {
+	sealing := onAllCores(func() func() {
+		in, out := make([]byte, segment), make([]byte, 0, chunk+chacha20poly1305.Overhead)
+		aead, nonce := newAEAD(), make([]byte, chacha20poly1305.NonceSize)
+		return func() {
+			for at := 0; at < segment; at += chunk {
+				aead.Seal(out, nonce, in[at:at+chunk], nil)
+			}
+		}
+	})
+	hashing := onAllCores(func() func() {
+		in, sum, h := make([]byte, segment), make([]byte, 0, 32), blake3.New()
+		return func() {
+			h.Reset()
+			h.Write(in)
+			h.Sum(sum)
+		}
+	})
+	both := 1 / (1/sealing + 1/hashing)
+	fmt.Printf("ChaCha20-Poly1305 reaches %.2f GiB/s on all cores, zeebo/blake3 %.2f, one after the other %.2f\n", sealing, hashing, both)
+	rate := func(d time.Duration) float64 { return float64(best.size) / (1 << 30) / d.Seconds() }
+	fmt.Printf("l2p seals %.2f GiB/s, %.0f %% of that; opens %.2f, %.0f %%\n",
+		rate(best.seal), 100*rate(best.seal)/both, rate(best.open), 100*rate(best.open)/both)
+}
+
+func newAEAD() interface {
+	Seal(dst, nonce, plaintext, additionalData []byte) []byte
+} {
+	aead, err := chacha20poly1305.New(make([]byte, chacha20poly1305.KeySize))
+	if err != nil {
+		panic(err) // of the key's length only
+	}
+	return aead
+}
+
+// onAllCores returns the GiB/s that all cores reach together, where each of
+// what prepare returns works on one segment.
+func onAllCores(prepare func() func()) float64 {
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	total := 0
+	for range runtime.GOMAXPROCS(0) {
+		wait.Go(func() {
+			work := prepare()
+			n := 0
+			for end := time.Now().Add(warm); time.Now().Before(end); n++ {
+				work()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			total += n
+		})
+	}
+	wait.Wait()
+	return float64(total) * segment / (1 << 30) / warm.Seconds()
+}
