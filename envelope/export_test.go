@@ -64,7 +64,7 @@ func TestExportRefuses(t *testing.T) {
 	}
 }
 
-func ageFile(t testing.TB, plain []byte, armored bool, to age.Recipient) []byte {
+func ageFile(t testing.TB, plain []byte, armored bool, to ...age.Recipient) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	var dst io.WriteCloser = struct {
@@ -74,7 +74,7 @@ func ageFile(t testing.TB, plain []byte, armored bool, to age.Recipient) []byte 
 	if armored {
 		dst = armor.NewWriter(&buf)
 	}
-	w, err := age.Encrypt(dst, to)
+	w, err := age.Encrypt(dst, to...)
 	if err != nil {
 		t.Fatal(err)
 	}
