@@ -3,6 +3,7 @@ package envelope
 import (
 	"context"
 	"crypto/ed25519"
+	"fmt"
 	"slices"
 	"testing"
 )
@@ -285,5 +286,54 @@ func TestVerifyChainAsksOnce(t *testing.T) {
 	docs := &counting{known: s.docs()}
 	if err := VerifyChain(t.Context(), chain, docs); err != nil || docs.asked != 1 {
 		t.Errorf("asked %d times for one admin, %v", docs.asked, err)
+	}
+}
+
+// TestFromRules: who reads a group from some epoch on begins with a new epoch,
+// and may only be given more.
+func TestFromRules(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	a, b := AgentID{1}, AgentID{2}
+	version := func(parent *Document, epoch uint64, from map[AgentID]uint64) *Document {
+		d := after(&player{doc: parent})
+		d.Group.Epoch = epoch
+		if epoch > 1 {
+			d.Group.Previous = Hash{1}
+		}
+		if epoch != parent.Group.Epoch {
+			keysOf(d, newPlayer(t, fmt.Sprint("epoch ", epoch), User, true))
+		}
+		d.Group.Admins, d.Group.Members, d.Group.Boxes = []AgentID{s.adam.Agent()}, nil, nil
+		for _, id := range []AgentID{a, b} {
+			if f, ok := from[id]; ok {
+				d.Group.Boxes = append(d.Group.Boxes, Hash{1})
+				d.Group.Members = append(d.Group.Members, Member{ID: id, Version: 1, Box: uint(len(d.Group.Members)), From: f})
+			}
+		}
+		got, err := parseDocument(signedAs(d, nil, s.adam))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	second := version(s.trainers.doc, 2, map[AgentID]uint64{a: 2})
+	tests := map[string]struct {
+		epoch uint64
+		from  map[AgentID]uint64
+		ok    bool
+	}{
+		"as before":             {2, map[AgentID]uint64{a: 2}, true},
+		"lifted":                {2, map[AgentID]uint64{a: 0}, true},
+		"another from now":      {3, map[AgentID]uint64{a: 2, b: 3}, true},
+		"another amidst":        {2, map[AgentID]uint64{a: 2, b: 2}, false},
+		"another from the past": {3, map[AgentID]uint64{a: 2, b: 2}, false},
+		"one who read all":      {3, map[AgentID]uint64{a: 3}, true},
+	}
+	for name, test := range tests {
+		third := version(second, test.epoch, test.from)
+		if err := VerifyDocument(t.Context(), third, []*Document{s.trainers.doc, second}, s.docs()); (err == nil) != test.ok {
+			t.Errorf("%s: error %v, want one: %v", name, err, !test.ok)
+		}
 	}
 }

@@ -190,7 +190,7 @@ func (d *Document) checkGroup() error {
 			return Errorf(Corrupt, "a member of a group in epoch %d reads from epoch %d on", g.Epoch, m.From)
 		}
 		if slices.Contains(g.Admins, m.ID) {
-			return Errorf(Corrupt, "an admin of a group can't open all its epochs")
+			return Errorf(Corrupt, "an admin of a group reads only from epoch %d on, so can't pass on its keys", m.From)
 		}
 		froms[m.Box]++
 	}

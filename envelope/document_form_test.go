@@ -80,10 +80,27 @@ func TestDocumentForm(t *testing.T) {
 		"members descending": {s.trainers, func(d *Document) {
 			d.Group.Members = []Member{{ID: AgentID{2}, Version: 1}, {ID: AgentID{1}, Version: 1}}
 		}, false},
-		"member twice":            {s.trainers, func(d *Document) { d.Group.Members = append(d.Group.Members, d.Group.Members[0]) }, false},
-		"member of version 0":     {s.trainers, func(d *Document) { d.Group.Members[0].Version = 0 }, false},
-		"member with epoch":       {s.trainers, func(d *Document) { d.Group.Members[0].Epoch = 1 }, true},
-		"member of later epoch":   {s.trainers, func(d *Document) { d.Group.Members[0].Epoch = 2 }, false},
+		"member twice":          {s.trainers, func(d *Document) { d.Group.Members = append(d.Group.Members, d.Group.Members[0]) }, false},
+		"member of version 0":   {s.trainers, func(d *Document) { d.Group.Members[0].Version = 0 }, false},
+		"member with epoch":     {s.trainers, func(d *Document) { d.Group.Members[0].Epoch = 1 }, true},
+		"member of later epoch": {s.trainers, func(d *Document) { d.Group.Members[0].Epoch = 2 }, false},
+		"member from epoch 2":   {s.trainers, func(d *Document) { inEpoch2(d); d.Group.Members[0].From = 2 }, true},
+		"member from epoch 1":   {s.trainers, func(d *Document) { inEpoch2(d); d.Group.Members[0].From = 1 }, false},
+		"member from later":     {s.trainers, func(d *Document) { inEpoch2(d); d.Group.Members[0].From = 3 }, false},
+		"admin from epoch 2": {s.trainers, func(d *Document) {
+			inEpoch2(d)
+			d.Group.Members[0].From = 2
+			d.Group.Admins = []AgentID{d.Group.Members[0].ID}
+		}, false},
+		"box for all and for some": {s.trainers, func(d *Document) {
+			inEpoch2(d)
+			d.Group.Members, d.Group.Boxes = many(2), make([]Hash, 1)
+			d.Group.Members[1].From = 2
+		}, false},
+		"resolves":                {s.trainers, func(d *Document) { d.Group.Resolves = []Hash{{1}, {2}} }, true},
+		"resolves nothing":        {s.trainers, func(d *Document) { d.Group.Resolves = []Hash{{}} }, false},
+		"resolves descending":     {s.trainers, func(d *Document) { d.Group.Resolves = []Hash{{2}, {1}} }, false},
+		"resolves 17":             {s.trainers, func(d *Document) { d.Group.Resolves = manyHashes(17) }, false},
 		"member without box":      {s.trainers, func(d *Document) { d.Group.Members[0].Box = 1 }, false},
 		"member of itself":        {s.trainers, func(d *Document) { d.Version, d.Agent, d.Parent = 2, d.Group.Members[0].ID, Hash{1} }, false},
 		"box for nobody":          {s.trainers, func(d *Document) { d.Group.Boxes = append(d.Group.Boxes, Hash{1}) }, false},
@@ -112,6 +129,21 @@ func TestDocumentForm(t *testing.T) {
 			}
 		})
 	}
+}
+
+// inEpoch2 makes a group's document one of a second epoch, by its form.
+func inEpoch2(d *Document) {
+	d.Version, d.Agent, d.Parent = 2, AgentID{9}, Hash{1}
+	d.Group.Epoch, d.Group.Previous = 2, Hash{1}
+	d.Group.Admins = []AgentID{{7}}
+}
+
+func manyHashes(n int) []Hash {
+	var hashes []Hash
+	for i := range n {
+		hashes = append(hashes, Hash{byte(i + 1)})
+	}
+	return hashes
 }
 
 func manyIDs(n int) []AgentID {

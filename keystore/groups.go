@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -27,7 +28,7 @@ func CreateGroup(ctx context.Context, me *Secrets, docs envelope.Documents, o Gr
 			return nil, err
 		}
 	}
-	epoch, err := newSecrets(o.Classic)
+	epoch, err := newEpoch(o.Classic)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,11 @@ func CreateGroup(ctx context.Context, me *Secrets, docs envelope.Documents, o Gr
 		Keys: epoch.publicKeys(), Recipient: epoch.recipient,
 		Group: &envelope.GroupPart{Epoch: 1, Admins: []envelope.AgentID{me.agent}},
 	}
-	boxes, entries, err := packBoxes(epoch, members, 0)
+	var seats []seat
+	for _, m := range members {
+		seats = append(seats, seat{doc: m})
+	}
+	boxes, entries, err := packBoxes(epoch, seats, d.Group.Admins, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -52,22 +57,29 @@ func CreateGroup(ctx context.Context, me *Secrets, docs envelope.Documents, o Gr
 
 // A GroupChange says what to change of a group.
 type GroupChange struct {
-	Add    []envelope.AgentID // users, services or groups who become members
+	// Add are users, services or groups who become members, or members who
+	// have read from some epoch on and are to read all.
+	Add    []envelope.AgentID
 	Remove []envelope.AgentID // members who leave, and are admins no longer
+
+	// FromNow gives those in Add the keys from now on only: they open nothing
+	// that was sealed before.
+	FromNow bool
 
 	AddAdmins    []envelope.AgentID // users or services who become admins, and members if they are not
 	RemoveAdmins []envelope.AgentID // admins who stay members
 
 	// NewEpoch makes new keys though nobody leaves. They are made anyway when
-	// somebody is removed, or when a nested group has new keys since.
+	// somebody is removed or added from now on, or when a nested group has new
+	// keys since.
 	NewEpoch bool
 }
 
 // ChangeGroup returns the next document of a group, which an admin signs.
-// identities are what [IdentitiesFor] me gives: they open the group's keys.
-// docs finds the documents of the group, of its members and of its admins. The
-// document is for the caller to publish and, if the network takes it, to add
-// to a store: another admin may have been faster.
+// identities are those of me: they open the group's keys. docs finds the
+// documents of the group, of its members and of its admins. The document is
+// for the caller to publish and, if the network takes it, to add to a store:
+// another admin may have been faster. See [ResolveGroup] then.
 //
 // Who is not an admin gets an error of kind Denied. Somebody removed opens
 // nothing that is sealed for the group after that, unless they are a member
@@ -78,123 +90,54 @@ func ChangeGroup(ctx context.Context, me *Secrets, identities []envelope.Identit
 		return nil, err
 	}
 	d := chain[len(chain)-1]
-	if d.Group == nil {
-		return nil, envelope.Errorf(envelope.Usage, "%s is not a group", title(d))
-	}
-	if !d.IsAdmin(me.agent) {
-		return nil, envelope.Errorf(envelope.Denied, "only an admin of group %s may change it", title(d))
-	}
-	admins, err := changeAdmins(d, c)
-	if err != nil {
+	if err := checkAdmin(me, d); err != nil {
 		return nil, err
 	}
-	added, err := addedMembers(ctx, docs, d, c)
-	if err != nil {
-		return nil, err
-	}
-	stay, err := remainingMembers(d, me.agent, c)
-	if err != nil {
-		return nil, err
-	}
-	secrets, err := GroupSecrets(ctx, chain, identities)
-	if len(secrets) == 0 {
-		return nil, err
-	}
-	if secrets[0].version != d.Version {
-		return nil, envelope.Errorf(envelope.NotReader, "you are an admin of group %s but not a member, so you can't pass on its keys", title(d))
-	}
-	lags, err := lagsBehind(ctx, docs, d)
-	if err != nil {
-		return nil, err
-	}
-	next := follow(d)
-	if len(c.Remove) > 0 || c.NewEpoch || lags {
-		return startEpoch(ctx, me, docs, chain, next, admins, stay, added, secrets[0])
-	}
-	if len(c.Add)+len(c.AddAdmins)+len(c.RemoveAdmins) == 0 {
+	if len(c.Add)+len(c.Remove)+len(c.AddAdmins)+len(c.RemoveAdmins) == 0 && !c.NewEpoch {
 		return nil, envelope.Errorf(envelope.Usage, "nothing to change in group %s", title(d))
 	}
-	return stayInEpoch(ctx, me, docs, chain, next, admins, added, secrets[0])
+	next := succession{me: me, docs: docs, chain: chain, newEpoch: c.NewEpoch || c.FromNow || len(c.Remove) > 0}
+	if next.admins, err = changeAdmins(d, c); err != nil {
+		return nil, err
+	}
+	if err := next.add(ctx, d, c); err != nil {
+		return nil, err
+	}
+	if err := next.remove(d, c); err != nil {
+		return nil, err
+	}
+	if next.current, err = currentEpoch(ctx, chain, identities); err != nil {
+		return nil, err
+	}
+	return next.document(ctx)
 }
 
-// startEpoch completes next with new keys, sealed to members' newest documents.
-func startEpoch(ctx context.Context, me *Secrets, docs envelope.Documents, chain []*envelope.Document, next *envelope.Document,
-	admins, stay []envelope.AgentID, added []*envelope.Document, old *Secrets) (*envelope.Document, error) {
-	epoch, err := newSecrets(!isHybrid(next.Recipient))
-	if err != nil {
-		return nil, err
+// checkAdmin refuses to change d's group as somebody who may not.
+func checkAdmin(me *Secrets, d *envelope.Document) error {
+	if d.Group == nil {
+		return envelope.Errorf(envelope.Usage, "%s is not a group", title(d))
 	}
-	members, err := memberDocuments(ctx, docs, stay)
-	if err != nil {
-		return nil, err
+	if !d.IsAdmin(me.agent) {
+		return envelope.Errorf(envelope.Denied, "only an admin of group %s may change it", title(d))
 	}
-	boxes, entries, err := packBoxes(epoch, append(members, added...), 0)
-	if err != nil {
-		return nil, err
-	}
-	next.Keys, next.Recipient = epoch.publicKeys(), epoch.recipient
-	next.Group = &envelope.GroupPart{Epoch: next.Group.Epoch + 1, Admins: admins}
-	to, err := recipientOf(epoch.recipient)
-	if err != nil {
-		return nil, err
-	}
-	previous, err := old.sealFor(to)
-	if err != nil {
-		return nil, err
-	}
-	return signGroup(ctx, me, docs, chain, next, boxes, entries, previous)
+	return nil
 }
 
-// stayInEpoch completes next with the keys as they are. Boxes that are full
-// stay; the rest are sealed anew together with who was added, so that there
-// are never more boxes than needed and few documents have to be looked up.
-func stayInEpoch(ctx context.Context, me *Secrets, docs envelope.Documents, chain []*envelope.Document, next *envelope.Document,
-	admins []envelope.AgentID, added []*envelope.Document, epoch *Secrets) (*envelope.Document, error) {
+// currentEpoch returns the secrets of a group's newest epoch, as an admin
+// needs them.
+func currentEpoch(ctx context.Context, chain []*envelope.Document, identities []envelope.Identity) (*Secrets, error) {
 	d := chain[len(chain)-1]
-	sizes := make([]int, len(d.Group.Boxes))
-	for _, m := range d.Group.Members {
-		sizes[m.Box]++
-	}
-	var boxes [][]byte
-	index := make([]uint, len(sizes)) // of the boxes that stay
-	stays := make([]bool, len(sizes))
-	for i, name := range d.Group.Boxes {
-		if stays[i] = len(added) == 0 || sizes[i] == envelope.MaxBoxMembers; !stays[i] {
-			continue
-		}
-		box := d.Attachment(name)
-		if box == nil {
-			return nil, envelope.Errorf(envelope.NotFound, "version %d of group %s came without its key boxes", d.Version, title(d))
-		}
-		index[i] = uint(len(boxes))
-		boxes = append(boxes, box)
-	}
-	var entries []envelope.Member
-	var again []envelope.AgentID
-	for _, m := range d.Group.Members {
-		if !stays[m.Box] {
-			again = append(again, m.ID)
-			continue
-		}
-		m.Box = index[m.Box]
-		entries = append(entries, m)
-	}
-	members, err := memberDocuments(ctx, docs, again)
-	if err != nil {
+	start, _ := slices.BinarySearchFunc(chain, d.Group.Epoch, func(d *envelope.Document, e uint64) int { return cmp.Compare(d.Group.Epoch, e) })
+	secrets, err := openEpoch(chain[start:], nil, nil, identities)
+	switch {
+	case err != nil:
 		return nil, err
+	case secrets == nil:
+		return nil, envelope.Errorf(envelope.NotReader, "you are an admin of group %s but not a member, so you can't pass on its keys", title(d))
+	case secrets.history == nil:
+		return nil, envelope.Errorf(envelope.NotReader, "you don't read all epochs of group %s, so you can't pass on its keys", title(d))
 	}
-	more, moreEntries, err := packBoxes(epoch, append(members, added...), len(boxes))
-	if err != nil {
-		return nil, err
-	}
-	var previous []byte
-	if !d.Group.Previous.IsZero() {
-		if previous = d.Attachment(d.Group.Previous); previous == nil {
-			return nil, envelope.Errorf(envelope.NotFound, "version %d of group %s came without its key boxes", d.Version, title(d))
-		}
-	}
-	next.Group = &envelope.GroupPart{Epoch: d.Group.Epoch, Admins: admins}
-	return signGroup(ctx, me, docs, chain, next, append(boxes, more...), append(entries, moreEntries...), previous)
+	return secrets, ctx.Err()
 }
 
 // signGroup completes and signs a group's document, and checks that others
@@ -248,65 +191,6 @@ func changeAdmins(d *envelope.Document, c GroupChange) ([]envelope.AgentID, erro
 	return slices.Compact(admins), nil
 }
 
-// addedMembers returns the newest documents of who becomes a member.
-func addedMembers(ctx context.Context, docs envelope.Documents, d *envelope.Document, c GroupChange) ([]*envelope.Document, error) {
-	add := slices.Clone(c.Add)
-	for _, id := range c.Add {
-		if _, ok := d.Member(id); ok {
-			return nil, envelope.Errorf(envelope.Conflict, "%s is a member of group %s already", id, title(d))
-		}
-	}
-	for _, id := range c.AddAdmins {
-		if _, ok := d.Member(id); !ok {
-			add = append(add, id)
-		}
-	}
-	admins, err := memberDocuments(ctx, docs, c.AddAdmins)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkAdmins(admins, c.AddAdmins); err != nil {
-		return nil, err
-	}
-	members, err := memberDocuments(ctx, docs, add)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range members {
-		if m.Group == nil {
-			continue
-		}
-		around, err := Contains(ctx, docs, m, d.ID())
-		if err != nil {
-			return nil, err
-		}
-		if around || m.ID() == d.ID() {
-			return nil, envelope.Errorf(envelope.Usage, "group %s would contain itself, through %s", title(d), title(m))
-		}
-	}
-	return members, nil
-}
-
-// remainingMembers returns the members who are not removed.
-func remainingMembers(d *envelope.Document, me envelope.AgentID, c GroupChange) ([]envelope.AgentID, error) {
-	for _, id := range c.Remove {
-		if _, ok := d.Member(id); !ok {
-			return nil, envelope.Errorf(envelope.NotFound, "%s is not a member of group %s", id, title(d))
-		}
-		if id == me {
-			return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "you can't remove yourself from group %s: whoever makes the new keys knows them", title(d)),
-				"ask another admin")
-		}
-	}
-	var stay []envelope.AgentID
-	for _, m := range d.Group.Members {
-		if !slices.Contains(c.Remove, m.ID) {
-			stay = append(stay, m.ID)
-		}
-	}
-	return stay, nil
-}
-
 // memberDocuments returns the newest documents of agents who can be members,
 // each once.
 func memberDocuments(ctx context.Context, docs envelope.Documents, ids []envelope.AgentID) ([]*envelope.Document, error) {
@@ -314,16 +198,25 @@ func memberDocuments(ctx context.Context, docs envelope.Documents, ids []envelop
 	slices.SortFunc(ids, compareIDs)
 	var members []*envelope.Document
 	for _, id := range slices.Compact(ids) {
-		d, err := newest(ctx, docs, id)
+		d, err := memberDocument(ctx, docs, id)
 		if err != nil {
 			return nil, err
-		}
-		if d.Kind == envelope.Box {
-			return nil, envelope.Errorf(envelope.Usage, "%s is a box, which reads nothing and can't be a member", title(d))
 		}
 		members = append(members, d)
 	}
 	return members, nil
+}
+
+// memberDocument returns the newest document of an agent who can be a member.
+func memberDocument(ctx context.Context, docs envelope.Documents, id envelope.AgentID) (*envelope.Document, error) {
+	d, err := newest(ctx, docs, id)
+	if err != nil {
+		return nil, err
+	}
+	if d.Kind == envelope.Box {
+		return nil, envelope.Errorf(envelope.Usage, "%s is a box, which reads nothing and can't be a member", title(d))
+	}
+	return d, nil
 }
 
 // checkAdmins checks that those of members who are to be admins are persons or

@@ -57,6 +57,107 @@ func TestGroupEpochs(t *testing.T) {
 	}
 }
 
+// TestGroupFromNow follows members who don't read what was sealed before them
+// through additions, removals and promotions.
+func TestGroupFromNow(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	adam, eve, carol, dora := w.user(t, "adam"), w.user(t, "eve"), w.user(t, "carol"), w.user(t, "dora")
+	team := w.group(t, adam)
+	want := func(who *Secrets, epochs string) {
+		t.Helper()
+		if got := w.opens(t, who, team); got != epochs {
+			t.Errorf("version %d: opens epochs %s, want %s", w.newest(t, team).Version, got, epochs)
+		}
+	}
+	d := w.change(t, adam, team, GroupChange{Add: ids(eve), FromNow: true})
+	if m, _ := d.Member(eve.agent); d.Group.Epoch != 2 || m.From != 2 {
+		t.Errorf("epoch %d, from %d", d.Group.Epoch, m.From)
+	}
+	want(eve, "[2]")
+	want(adam, "[2 1]")
+	w.change(t, adam, team, GroupChange{Add: ids(carol)})
+	want(carol, "[2 1]") // one who came later, with all there is
+	w.change(t, adam, team, GroupChange{Add: ids(dora), FromNow: true})
+	want(dora, "[3]")
+	want(eve, "[3 2]")
+	want(carol, "[3 2 1]")
+
+	// An epoch after the removal is closed, and opens nothing older either.
+	w.change(t, adam, team, GroupChange{Remove: ids(eve)})
+	want(eve, "[3 2]")
+	want(dora, "[4 3]")
+	w.change(t, adam, team, GroupChange{Add: ids(eve), FromNow: true})
+	want(eve, "[5 3 2]") // what came between stays closed
+
+	// Who reads only from an epoch on may be given the rest.
+	d = w.change(t, adam, team, GroupChange{Add: ids(eve)})
+	if m, _ := d.Member(eve.agent); d.Group.Epoch != 5 || m.From != 0 {
+		t.Errorf("epoch %d, from %d", d.Group.Epoch, m.From)
+	}
+	want(eve, "[5 4 3 2 1]")
+	d = w.change(t, adam, team, GroupChange{AddAdmins: ids(dora)})
+	if m, _ := d.Member(dora.agent); m.From != 0 {
+		t.Error("an admin doesn't read all")
+	}
+	w.change(t, dora, team, GroupChange{Remove: ids(adam)})
+	want(carol, "[6 5 4 3 2 1]")
+	for _, who := range []*Secrets{eve, dora} {
+		_, err := w.try(t, dora, team, GroupChange{Add: ids(who), FromNow: true})
+		wantKind(t, err, envelope.Conflict)
+	}
+	if err := envelope.VerifyChain(t.Context(), w.chains[team], w); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFromNowInNestedGroup: who joins an inner group from now on must not come
+// by the outer one's past, but may see its future; the inner group's other
+// members miss nothing.
+func TestFromNowInNestedGroup(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	adam, eve, carol, dora := w.user(t, "adam"), w.user(t, "eve"), w.user(t, "carol"), w.user(t, "dora")
+	inner := w.group(t, eve, ids(carol)...)
+	middle := w.group(t, adam, inner)
+	outer := w.group(t, adam, middle)
+	want := func(who *Secrets, group envelope.AgentID, epochs string) {
+		t.Helper()
+		if got := w.opens(t, who, group); got != epochs {
+			t.Errorf("opens epochs %s, want %s", got, epochs)
+		}
+	}
+	w.change(t, adam, outer, GroupChange{NewEpoch: true})
+	w.change(t, eve, inner, GroupChange{Add: ids(dora), FromNow: true})
+	want(dora, outer, "[]") // until an admin renews it
+	w.change(t, adam, middle, GroupChange{NewEpoch: true})
+	w.change(t, adam, outer, GroupChange{NewEpoch: true})
+	want(dora, middle, "[2]")
+	want(dora, outer, "[3]")
+	want(carol, middle, "[2 1]")
+	want(carol, outer, "[3 2 1]")
+
+	// Newcomers to the inner group who read all of it read all that was
+	// sealed to it, with the outer groups' past.
+	frank := w.user(t, "frank")
+	w.change(t, eve, inner, GroupChange{Add: ids(frank)})
+	want(frank, outer, "[3 2 1]")
+	// With the outer group's next epoch nothing opens for dora.
+	w.change(t, eve, inner, GroupChange{Remove: ids(dora)})
+	w.change(t, adam, middle, GroupChange{NewEpoch: true})
+	w.change(t, adam, outer, GroupChange{NewEpoch: true})
+	want(dora, outer, "[3]")
+	want(carol, outer, "[4 3 2 1]")
+	// The admin may say that the inner group's members are to read all.
+	if m, _ := w.newest(t, outer).Member(middle); m.From != 3 {
+		t.Errorf("the nested group reads from %d", m.From)
+	}
+	w.change(t, adam, outer, GroupChange{Add: []envelope.AgentID{middle}})
+	if m, _ := w.newest(t, outer).Member(middle); m.From != 0 {
+		t.Errorf("the nested group reads from %d", m.From)
+	}
+}
+
 // TestGroupSigner checks that a group's secrets sign what its documents verify.
 func TestGroupSigner(t *testing.T) {
 	t.Parallel()
@@ -87,11 +188,16 @@ func TestGroupSecretsIncomplete(t *testing.T) {
 	chain := slices.Clone(w.chains[team])
 	chain[1] = chain[1].Bare()
 	secrets, err := GroupSecrets(t.Context(), chain, adam.Identities())
+	if len(secrets) != 3 || err != nil {
+		t.Errorf("%d epochs opened, want all: the first has a box of its own (%v)", len(secrets), err)
+	}
+	chain[0] = chain[0].Bare()
+	secrets, err = GroupSecrets(t.Context(), chain, adam.Identities())
 	wantKind(t, err, envelope.NotFound)
 	if len(secrets) != 2 {
 		t.Errorf("%d epochs opened, want the two before the gap", len(secrets))
 	}
-	chain[2], chain[0] = chain[2].Bare(), chain[0].Bare()
+	chain[2] = chain[2].Bare()
 	secrets, err = GroupSecrets(t.Context(), chain, adam.Identities())
 	wantKind(t, err, envelope.NotFound)
 	if len(secrets) != 0 {
@@ -298,7 +404,7 @@ func TestLargeGroup(t *testing.T) {
 	}
 	check(3, "[1]") // 500 and 100 hybrid, 400 classic
 	w.change(t, adam, team, GroupChange{Add: ids(members[0])})
-	check(3, "[1]")
+	check(4, "[1]")
 	if got := w.opens(t, members[0], team); got != "[1]" {
 		t.Errorf("who was added opens epochs %s", got)
 	}
@@ -309,27 +415,33 @@ func TestLargeGroup(t *testing.T) {
 	}
 }
 
-// TestFullBoxesStay checks that an addition seals only unfilled boxes anew.
-func TestFullBoxesStay(t *testing.T) {
+// TestBoxesStay checks that an addition seals nothing anew, until there are
+// too many small boxes.
+func TestBoxesStay(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	adam := w.agent(t, envelope.User, "", true)
 	var more []*Secrets
-	for range envelope.MaxBoxMembers {
+	for range maxLooseBoxes + 1 {
 		more = append(more, w.agent(t, envelope.Service, "", true))
 	}
-	team := w.group(t, adam, ids(more[2:]...)...)
+	team := w.group(t, adam)
 	before := w.newest(t, team).Group.Boxes
-	after := w.change(t, adam, team, GroupChange{Add: ids(more[1])}).Group.Boxes
-	if len(before) != 1 || len(after) != 1 || before[0] == after[0] {
-		t.Fatalf("%d boxes, then %d", len(before), len(after))
+	for i, who := range more[:maxLooseBoxes-1] {
+		after := w.change(t, adam, team, GroupChange{Add: ids(who)}).Group.Boxes
+		if len(after) != i+2 || !slices.Equal(after[:i+1], before) {
+			t.Fatalf("after %d additions: %d boxes, or others", i+1, len(after))
+		}
+		before = after
 	}
-	again := w.change(t, adam, team, GroupChange{Add: ids(more[0])}).Group.Boxes
-	if len(again) != 2 || again[0] != after[0] {
-		t.Errorf("the full box was not kept: %d boxes", len(again))
+	d := w.change(t, adam, team, GroupChange{Add: ids(more[maxLooseBoxes-1:]...)})
+	if len(d.Group.Boxes) != 1 || len(d.Group.Members) != maxLooseBoxes+2 || d.Group.Epoch != 1 {
+		t.Errorf("%d small boxes became %d, for %d members", maxLooseBoxes, len(d.Group.Boxes), len(d.Group.Members))
 	}
-	if got := w.opens(t, more[0], team); got != "[1]" {
-		t.Errorf("opens epochs %s", got)
+	for _, who := range []*Secrets{adam, more[0], more[maxLooseBoxes]} {
+		if got := w.opens(t, who, team); got != "[1]" {
+			t.Errorf("opens epochs %s", got)
+		}
 	}
 }
 
@@ -381,7 +493,9 @@ func TestAdminWhoIsNoMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err = startEpoch(t.Context(), adam, w, w.chains[team], follow(d), d.Group.Admins, ids(adam), nil, secrets[0])
+	out := succession{me: adam, docs: w, chain: w.chains[team], current: secrets[0], admins: d.Group.Admins, newEpoch: true}
+	out.keep(d, ids(eve))
+	d, err = out.document(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +513,7 @@ func TestForeignKeysInBox(t *testing.T) {
 	w := newWorld()
 	adam := w.user(t, "adam")
 	team := w.group(t, adam)
-	box, entries, err := packBoxes(w.probe(t), []*envelope.Document{w.newest(t, adam.agent)}, 0)
+	box, entries, err := packBoxes(w.probe(t), []seat{{doc: w.newest(t, adam.agent)}}, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

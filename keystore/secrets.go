@@ -34,6 +34,9 @@ type Secrets struct {
 	key        ed25519.PrivateKey
 	identities []age.Identity // the newest first; at least one
 	recipient  string         // of identities[0]
+	// history opens the previous attachment of a group's epoch, and so all
+	// epochs before; nil where the member doesn't read these.
+	history age.Identity
 }
 
 // Agent returns whose keys they are.
@@ -65,6 +68,7 @@ type encodedSecrets struct {
 	Seed     []byte   `cbor:"2,keyasint"`
 	Identity string   `cbor:"3,keyasint"`
 	Older    []string `cbor:"4,keyasint,omitempty"`
+	History  string   `cbor:"5,keyasint,omitempty"` // of a group's epoch
 }
 
 // newSecrets draws keys for an agent that has no id yet. Classic asks for
@@ -74,21 +78,36 @@ func newSecrets(classic bool) (*Secrets, error) {
 	if err != nil {
 		return nil, envelope.Errorf(envelope.Other, "cannot make a signing key: %w", err)
 	}
-	s := &Secrets{version: 1, key: key}
+	id, recipient, err := newIdentity(classic)
+	if err != nil {
+		return nil, err
+	}
+	return &Secrets{version: 1, key: key, identities: []age.Identity{id}, recipient: recipient}, nil
+}
+
+// newEpoch draws keys for an epoch of a group.
+func newEpoch(classic bool) (*Secrets, error) {
+	s, err := newSecrets(classic)
+	if err != nil {
+		return nil, err
+	}
+	s.history, _, err = newIdentity(classic)
+	return s, err
+}
+
+func newIdentity(classic bool) (age.Identity, string, error) {
 	if classic {
 		id, err := age.GenerateX25519Identity()
 		if err != nil {
-			return nil, envelope.Errorf(envelope.Other, "cannot make an age identity: %w", err)
+			return nil, "", envelope.Errorf(envelope.Other, "cannot make an age identity: %w", err)
 		}
-		s.identities, s.recipient = []age.Identity{id}, id.Recipient().String()
-		return s, nil
+		return id, id.Recipient().String(), nil
 	}
 	id, err := age.GenerateHybridIdentity()
 	if err != nil {
-		return nil, envelope.Errorf(envelope.Other, "cannot make an age identity: %w", err)
+		return nil, "", envelope.Errorf(envelope.Other, "cannot make an age identity: %w", err)
 	}
-	s.identities, s.recipient = []age.Identity{id}, id.Recipient().String()
-	return s, nil
+	return id, id.Recipient().String(), nil
 }
 
 // publicKeys returns the signing keys as a document lists them.
@@ -100,16 +119,30 @@ func (s *Secrets) publicKeys() []envelope.SigningKey {
 func (s *Secrets) encode() ([]byte, error) {
 	e := encodedSecrets{Format: 1, Seed: s.key.Seed()}
 	for i, id := range s.identities {
-		text := id.(interface{ String() string }).String() // both of age's identities have it
 		if i == 0 {
-			e.Identity = text
+			e.Identity = identityText(id)
 		} else {
-			e.Older = append(e.Older, text)
+			e.Older = append(e.Older, identityText(id))
 		}
+	}
+	if s.history != nil {
+		e.History = identityText(s.history)
 	}
 	defer clear(e.Seed)
 	return envelope.Encode(e)
 }
+
+// withoutHistory returns the secrets of a group's epoch as those get them who
+// don't read the epochs before.
+func (s *Secrets) withoutHistory() *Secrets {
+	bare := *s
+	bare.history = nil
+	return &bare
+}
+
+// identityText returns an identity as age prints it: both of age's types have
+// that.
+func identityText(id age.Identity) string { return id.(fmt.Stringer).String() }
 
 // parseSecrets decodes plain secrets. Whose they are says bind.
 func parseSecrets(data []byte) (*Secrets, error) {
@@ -132,6 +165,13 @@ func parseSecrets(data []byte) (*Secrets, error) {
 			s.recipient = recipient
 		}
 	}
+	if e.History != "" {
+		id, _, err := parseIdentity(e.History)
+		if err != nil {
+			return nil, err
+		}
+		s.history = id
+	}
 	return s, nil
 }
 
@@ -150,7 +190,7 @@ func parseIdentity(text string) (age.Identity, string, error) {
 
 // bind says whose secrets they are: those of d, whose public keys must match.
 func (s *Secrets) bind(d *envelope.Document) error {
-	if !d.SigningKey().Equal(s.key.Public()) || d.Recipient != s.recipient {
+	if !d.SigningKey().Equal(s.key.Public()) || d.Recipient != s.recipient || d.Group == nil && s.history != nil {
 		return envelope.WithHint(
 			envelope.Errorf(envelope.Corrupt, "secrets are not those of version %d of %s", d.Version, d.ID()),
 			"its keys may have been changed elsewhere")
@@ -246,6 +286,15 @@ func unlock(data, passphrase []byte) (*Secrets, error) {
 // ageText returns the text of an error from age, which quotes hostile input at
 // any length, short enough to show.
 func ageText(err error) string { return fmt.Sprintf("%.200v", err) }
+
+// recipientFor returns the recipient of an identity, which is of one of the
+// types that newIdentity makes.
+func recipientFor(id age.Identity) age.Recipient {
+	if id, ok := id.(*age.HybridIdentity); ok {
+		return id.Recipient()
+	}
+	return id.(*age.X25519Identity).Recipient()
+}
 
 // recipientOf parses an age recipient of our own making.
 func recipientOf(text string) (age.Recipient, error) {

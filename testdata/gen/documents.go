@@ -151,4 +151,5 @@ func writeGroups(put func(name, expect, why string, chain ...link)) {
 	astray.fields = with(team.fields, 11, object(pair{1, num(1)}, pair{2, bins(adam.id)}, pair{3, array(id)}, pair{4, bins(attachmentHash(keyBox("1")))}))
 	astray = astray.fixed()
 	put("group_member_no_box", "corrupt", "a member whose box isn't there", link{astray.body, nil, []signature{adam.by(documentDomain, astray.body)}})
+	writeFromNow(put)
 }
