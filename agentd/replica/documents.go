@@ -38,15 +38,35 @@ func (r *Replica) chain(ctx context.Context, id envelope.AgentID, fresh bool) ([
 	return t.newest(), nil
 }
 
-// freshDocuments are the documents as a quorum has them now.
-type freshDocuments struct{ r *Replica }
+// signersDocuments are the documents by which the signatures of one record are
+// checked. A signer's document may be one that a recovery left behind: readers
+// refuse such a signature, but a replica took the record while the document
+// was the newest, and has to be able to pass it on.
+type signersDocuments struct {
+	r      *Replica
+	signed *envelope.Signed
+	fresh  bool // as a quorum has them now
+}
 
-func (f freshDocuments) Chain(ctx context.Context, id envelope.AgentID) ([]*envelope.Document, error) {
-	return f.r.chain(ctx, id, true)
+func (s signersDocuments) Chain(ctx context.Context, id envelope.AgentID) ([]*envelope.Document, error) {
+	t, err := s.r.tree(ctx, id, s.fresh)
+	if err != nil {
+		return nil, err
+	}
+	chain := t.newest()
+	for _, sig := range s.signed.Signatures {
+		if sig.Signer == id && envelope.RevokedBy(chain, sig.Version) != nil && envelope.FindVersion(chain, sig.Version) == nil {
+			if left := t.upTo(t.leftBehind(sig.Version)); left != nil {
+				return left, nil
+			}
+		}
+	}
+	return chain, nil
 }
 
 // A documentTree holds an agent's verified documents: a chain, or several that
-// have their first versions in common if there was a fork.
+// have their first versions in common if there was a fork, or a recovery
+// document left some behind.
 type documentTree struct {
 	byHash map[envelope.Hash]*envelope.Document
 	best   *envelope.Document
@@ -65,10 +85,22 @@ func (t *documentTree) upTo(hash envelope.Hash) []*envelope.Document {
 	return chain
 }
 
+// leftBehind returns the hash of the document with number n that wins among
+// those off the newest chain, or zero.
+func (t *documentTree) leftBehind(n uint64) envelope.Hash {
+	var best envelope.Version
+	for _, d := range t.byHash {
+		if v := versionOf(d); v.N == n && (best.N == 0 || v.Newer(best)) {
+			best = v
+		}
+	}
+	return best.Hash
+}
+
 // growTree verifies documents of one agent, from the first one on. What
 // doesn't verify, and what follows from it, is left out: whoever adds forged
 // documents adds nothing.
-func growTree(ctx context.Context, id envelope.AgentID, documents []*envelope.Document, docs envelope.Documents) (*documentTree, error) {
+func (r *Replica) growTree(ctx context.Context, id envelope.AgentID, documents []*envelope.Document) (*documentTree, error) {
 	t := &documentTree{byHash: make(map[envelope.Hash]*envelope.Document)}
 	slices.SortStableFunc(documents, func(a, b *envelope.Document) int { return compareN(a.Version, b.Version) })
 	var failure error
@@ -77,10 +109,10 @@ func growTree(ctx context.Context, id envelope.AgentID, documents []*envelope.Do
 			continue
 		}
 		chain := t.upTo(d.Parent)
-		if d.Version > 1 && uint64(len(chain)) != d.Version-1 {
+		if d.Version > 1 && chain == nil {
 			continue
 		}
-		if err := envelope.VerifyDocument(ctx, d, chain, docs); err != nil {
+		if err := envelope.VerifyDocument(ctx, d, chain, signersDocuments{r: r, signed: d.Signed()}); err != nil {
 			failure = err
 			continue
 		}
@@ -134,7 +166,7 @@ func (r *Replica) tree(ctx context.Context, id envelope.AgentID, fresh bool) (*d
 		if err != nil {
 			return nil, err
 		}
-		if t, err := growTree(ctx, id, documents, r); err == nil {
+		if t, err := r.growTree(ctx, id, documents); err == nil {
 			r.documents.put(id, t, began)
 			return t, nil
 		}
@@ -143,7 +175,7 @@ func (r *Replica) tree(ctx context.Context, id envelope.AgentID, fresh bool) (*d
 	if err != nil {
 		return nil, err
 	}
-	t, err := growTree(ctx, id, documents, r)
+	t, err := r.growTree(ctx, id, documents)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"slices"
 
 	"l2p/envelope"
 )
@@ -17,10 +18,7 @@ func (r *Replica) verify(ctx context.Context, rec *envelope.Record) error {
 }
 
 func (r *Replica) verifyWith(ctx context.Context, rec *envelope.Record, fresh bool) error {
-	var docs envelope.Documents = r
-	if fresh {
-		docs = freshDocuments{r}
-	}
+	docs := signersDocuments{r, rec.Signed, fresh}
 	if rec.Document == nil || rec.Version.N == 1 {
 		return envelope.VerifyRecord(ctx, rec, docs)
 	}
@@ -31,8 +29,8 @@ func (r *Replica) verifyWith(ctx context.Context, rec *envelope.Record, fresh bo
 	}
 	chain := t.upTo(rec.Parent)
 	if chain == nil {
-		return envelope.Errorf(envelope.NotFound, "version %d of %s is not known, so version %d can't be checked",
-			rec.Version.N-1, rec.Ref.Owner, rec.Version.N)
+		return envelope.Errorf(envelope.NotFound, "the document before version %d of %s is not known, so it can't be checked",
+			rec.Version.N, rec.Ref.Owner)
 	}
 	return envelope.VerifyDocument(ctx, rec.Document, chain, docs)
 }
@@ -43,6 +41,9 @@ func (r *Replica) verifyWith(ctx context.Context, rec *envelope.Record, fresh bo
 func (r *Replica) verifyPut(ctx context.Context, rec *envelope.Record) error {
 	if err := r.verify(ctx, rec); err != nil {
 		return err
+	}
+	if rec.Document != nil && rec.Document.IsRecovery() {
+		return r.checkRecovery(ctx, rec.Document)
 	}
 	if rec.Document != nil && rec.Document.Kind != envelope.Group {
 		return nil // signed by the version before, and compare-and-set sees to that
@@ -55,16 +56,37 @@ func (r *Replica) verifyPut(ctx context.Context, rec *envelope.Record) error {
 		if err != nil {
 			return err
 		}
-		if sig.Version > uint64(len(chain)) { // verify has seen newer documents than this
+		if sig.Version > chain[len(chain)-1].Version { // verify has seen newer documents than this
 			if chain, err = r.chain(ctx, sig.Signer, true); err != nil {
 				return err
 			}
 		}
-		newest := chain[len(chain)-1]
-		if sig.Version == 0 || sig.Version > newest.Version || !chain[sig.Version-1].SigningKey().Equal(newest.SigningKey()) {
+		signer := envelope.FindVersion(chain, sig.Version)
+		if signer == nil || !signer.SigningKey().Equal(chain[len(chain)-1].SigningKey()) {
 			return envelope.WithHint(
 				envelope.Errorf(envelope.Denied, "signed with a key of %s that has been replaced", sig.Signer),
 				"sign with the newest keys")
+		}
+	}
+	return nil
+}
+
+// checkRecovery refuses a recovery document that would leave another one
+// behind: its key may be one that the other has replaced.
+func (r *Replica) checkRecovery(ctx context.Context, d *envelope.Document) error {
+	t, err := r.tree(ctx, d.ID(), false)
+	if err != nil {
+		return err
+	}
+	if t.byHash[d.Hash()] != nil {
+		return nil
+	}
+	follows := t.upTo(d.Parent)
+	for _, known := range t.newest() {
+		if known.IsRecovery() && !slices.Contains(follows, known) {
+			return envelope.WithHint(
+				envelope.Errorf(envelope.Conflict, "%s has been recovered already, by version %d", d.ID(), known.Version),
+				"get the newest documents and try again")
 		}
 	}
 	return nil
@@ -89,7 +111,8 @@ const maxForks = 16
 
 // acceptPut decides whether a record that a client puts follows from what is
 // kept: compare-and-set on the parent. newest are the newest versions kept,
-// the winner first.
+// the winner first. A recovery document passes by its number, whatever its
+// parent: nobody can have compared and set what a thief may add at any time.
 func acceptPut(rec *envelope.Record, newest []envelope.Version) error {
 	if len(newest) == 0 {
 		return nil
