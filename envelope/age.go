@@ -224,6 +224,14 @@ func ageError(err error) error {
 	return Errorf(Corrupt, "malformed age file: %w", err)
 }
 
+// checkAgeSize refuses an age header and nonce for more readers than age opens.
+func checkAgeSize(data []byte) error {
+	if len(data) > maxAgeHeader+ageNonceSize {
+		return WithHint(Errorf(Usage, "readers make an age header of %d bytes, more than %d", len(data), maxAgeHeader), "make a group of them")
+	}
+	return nil
+}
+
 // sealParticulars returns salt and box of p.
 func sealParticulars(p *Particulars, fileKey, salt []byte) ([]byte, error) {
 	aead, err := particularsAEAD(fileKey, salt)

@@ -40,7 +40,7 @@ type cctvVector struct {
 	file       []byte
 }
 
-func readCCTV(t *testing.T) []cctvVector {
+func readCCTV(t testing.TB) []cctvVector {
 	t.Helper()
 	names, err := fs.Glob(agetest.Vectors, "*")
 	if err != nil {
@@ -57,7 +57,7 @@ func readCCTV(t *testing.T) []cctvVector {
 	return list
 }
 
-func parseCCTV(t *testing.T, name string, data []byte) cctvVector {
+func parseCCTV(t testing.TB, name string, data []byte) cctvVector {
 	t.Helper()
 	v := cctvVector{name: name, scrypt: strings.Contains(name, "scrypt")}
 	head, file, ok := bytes.Cut(data, []byte("\n\n"))
@@ -100,7 +100,7 @@ func parseCCTV(t *testing.T, name string, data []byte) cctvVector {
 	return v
 }
 
-func inflated(t *testing.T, data []byte) []byte {
+func inflated(t testing.TB, data []byte) []byte {
 	t.Helper()
 	r, err := zlib.NewReader(bytes.NewReader(data))
 	if err != nil {
@@ -221,7 +221,7 @@ func (s *stage) framed(t *testing.T, ageHeader, payload, fileKey []byte) []byte 
 	}
 	key := seedOf("segments")
 	h := &Header{Format: 1, Owner: s.adam.Agent(), Author: s.adam.Agent(), Age: ageHeader,
-		SegmentKey: key.Public().(ed25519.PublicKey), Particulars: particulars}
+		SegmentKey: key.Public().(ed25519.PublicKey), Particulars: particulars, Origin: newOrigin(s.adam, s.adam.Agent(), key)}
 	body := mustEncode(h)
 	framed := appendHeader(nil, &Signed{Body: body, Signatures: []Signature{Sign(s.adam, DomainHeader, body)}})
 	for i := uint64(0); ; i++ {

@@ -112,12 +112,21 @@ func (d *Document) checkRecovery(parent *Document) error {
 }
 
 // RevokedBy returns the recovery document that revoked the key with which the
-// author signed h, or nil. s and docs are those of [Header.Verify], which must
-// have passed.
+// author signed h, or the writer its origin, or nil. s and docs are those of
+// [Header.Verify], which must have passed.
 func (h *Header) RevokedBy(ctx context.Context, s *Signed, docs Documents) (*Document, error) {
-	chain, err := docs.Chain(ctx, h.Author)
-	if err != nil {
-		return nil, err
+	signatures := ed25519Signatures(s)[:1]
+	if h.Origin != nil && h.Writer() != h.Author {
+		signatures = append(signatures, h.Origin.Author)
 	}
-	return RevokedBy(chain, ed25519Signatures(s)[0].Version), nil
+	for _, sig := range signatures {
+		chain, err := docs.Chain(ctx, sig.Signer)
+		if err != nil {
+			return nil, err
+		}
+		if d := RevokedBy(chain, sig.Version); d != nil {
+			return d, nil
+		}
+	}
+	return nil, nil
 }

@@ -29,7 +29,7 @@ const (
 type Header struct {
 	Format  uint    `cbor:"1,keyasint"`           // 1
 	Owner   AgentID `cbor:"2,keyasint"`           // whose Ref it is; a user, service or group
-	Author  AgentID `cbor:"3,keyasint"`           // who sealed it; a user or service
+	Author  AgentID `cbor:"3,keyasint"`           // who wrote this header; a user or service
 	Name    string  `cbor:"4,keyasint,omitempty"` // with Owner, the Ref; empty for a mere file
 	Version uint64  `cbor:"5,keyasint,omitzero"`  // 1 for the first; 0 for a mere file
 	Parent  Hash    `cbor:"6,keyasint,omitzero"`  // hash of the header before; zero in the first
@@ -48,6 +48,8 @@ type Header struct {
 	Size *uint64 `cbor:"11,keyasint,omitempty"`
 	// Deleted marks a tombstone: the owner removed the envelope.
 	Deleted bool `cbor:"12,keyasint,omitempty"`
+	// Origin proves who sealed the payload. Absent in a tombstone.
+	Origin *Origin `cbor:"13,keyasint,omitempty"`
 }
 
 // Particulars are the sealed part of a header.
@@ -58,6 +60,9 @@ type Particulars struct {
 	Title     string    `cbor:"2,keyasint,omitempty"` // for people; at most 1,024 bytes
 	FileName  string    `cbor:"3,keyasint,omitempty"` // base name of the file or folder; at most 255 bytes
 	MediaType string    `cbor:"4,keyasint,omitempty"` // RFC 6838; a folder is application/vnd.l2p.folder+tar
+	// Padded says that padding stands behind the content, so that the size of
+	// the payload says less of the content's.
+	Padded bool `cbor:"5,keyasint,omitempty"`
 }
 
 // ParseHeader decodes the header of an envelope from its outer form and checks
@@ -91,13 +96,16 @@ func (h *Header) checkForm() error {
 		return err
 	}
 	if h.Deleted {
-		if h.Version == 0 || len(h.Age) != 0 || len(h.SegmentKey) != 0 || len(h.Particulars) != 0 || h.Size != nil {
+		if h.Version == 0 || len(h.Age) != 0 || len(h.SegmentKey) != 0 || len(h.Particulars) != 0 || h.Size != nil || h.Origin != nil {
 			return Errorf(Corrupt, "tombstone without a name, or with content")
 		}
 		return nil
 	}
 	if len(h.SegmentKey) != ed25519.PublicKeySize {
 		return Errorf(Corrupt, "envelope's segment key has %d bytes, not %d", len(h.SegmentKey), ed25519.PublicKeySize)
+	}
+	if err := h.Origin.checkForm(); err != nil {
+		return err
 	}
 	if h.Size != nil && !h.layout().isSize(*h.Size) {
 		return Errorf(Corrupt, "envelope can't have a payload of %d bytes", *h.Size)
@@ -137,6 +145,9 @@ func parseParticulars(data []byte, public bool) (*Particulars, error) {
 	}
 	if public != (len(p.Readers) == 0) {
 		return nil, Errorf(Corrupt, "a sealed envelope has readers, a public one has none")
+	}
+	if public && p.Padded {
+		return nil, Errorf(Corrupt, "a public envelope has no padding")
 	}
 	return &p, nil
 }

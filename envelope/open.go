@@ -46,6 +46,7 @@ type Opener struct {
 	author      AuthorState
 	revokedBy   *Document // if author is Revoked
 	reader      AgentID
+	fileKey     []byte // nil for a public envelope
 	payload     *payload
 }
 
@@ -117,7 +118,7 @@ func (o *Opener) unwrap(identities []Identity) error {
 				"it was sealed for others, and somebody made it look otherwise")
 			continue // another identity may be one that it was meant for
 		}
-		o.reader = u.agent()
+		o.reader, o.fileKey = u.agent(), fileKey
 		o.payload, err = newPayload(fileKey, nonce)
 		return err
 	}
@@ -159,7 +160,8 @@ func (o *Opener) Reader() AgentID { return o.reader }
 // Segment appends the plaintext of one segment to dst, once everything about
 // the segment has been proven. s.Data must not overlap dst. It may be called
 // for segments in any order and by several goroutines; that all segments up to
-// the final one have come is then for the caller to see. Errors are of kind
+// the final one have come is then for the caller to see. Padding, if there is
+// some, is part of the plaintext: [Opener.Content] takes it off. Errors are of kind
 // Corrupt.
 func (o *Opener) Segment(dst []byte, s *Segment) ([]byte, error) {
 	return o.segment(dst, s, blake3.New())
@@ -186,6 +188,7 @@ func (o *Opener) segment(dst []byte, s *Segment, h *blake3.Hasher) ([]byte, erro
 // Errors of dst are returned as they are. After an error, a call of src.Read
 // that waits for input may still be going on.
 func (o *Opener) Segments(ctx context.Context, dst io.Writer, src io.Reader) error {
+	content := o.Content(dst)
 	p := pipeline{
 		key:  [32]byte(o.header.SegmentKey),
 		read: func(b *batch) error { return readFrame(b, src, o.header) },
@@ -195,11 +198,14 @@ func (o *Opener) Segments(ctx context.Context, dst io.Writer, src io.Reader) err
 			return err
 		},
 		emit: func(b *batch) error {
-			_, err := dst.Write(b.out)
+			_, err := content.Write(b.out)
 			return err
 		},
 	}
-	return p.run(ctx)
+	if err := p.run(ctx); err != nil {
+		return err
+	}
+	return content.Close()
 }
 
 // readFrame reads the next segment of an envelope, and the end of src behind

@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -90,18 +91,25 @@ func TestOpenRefusesForgedAuthorship(t *testing.T) {
 	s := newStage(t)
 	sealed := s.sealed(t, []byte("by adam"), s.eve)
 	public := s.sealed(t, []byte("by adam"))
+	owned := sealWith(t, []byte("by adam, of the trainers"), SealOptions{Author: s.adam, Owner: s.trainers, Readers: []Recipient{s.eve.recipient(t)}})
 	asMallory := func(h *Header) { h.Author, h.Owner = s.mallory.Agent(), s.mallory.Agent() }
+	withOwnKey := func(h *Header) {
+		asMallory(h)
+		key := seedOf("mallory's segments")
+		h.SegmentKey, h.Origin = key.Public().(ed25519.PublicKey), newOrigin(s.mallory, h.Owner, key)
+	}
 	nothing := func(*Header) {}
 	for name, forged := range map[string][]byte{
 		"a stranger claims authorship":            resign(t, sealed, asMallory, s.mallory),
-		"a stranger claims it with a new key":     resign(t, sealed, func(h *Header) { asMallory(h); h.SegmentKey = bytes.Repeat([]byte{7}, 32) }, s.mallory),
+		"a stranger claims it with a new key":     resign(t, sealed, withOwnKey, s.mallory),
 		"author stays, signed by a stranger":      resign(t, sealed, nothing, s.mallory),
 		"author stays, two signatures":            resign(t, sealed, nothing, s.adam, s.mallory),
 		"author's signature twice":                resign(t, sealed, nothing, s.adam, s.adam),
 		"no author, owner stays":                  resign(t, sealed, func(h *Header) { h.Author = AgentID{} }, s.mallory),
-		"new owner, not signed by it":             resign(t, sealed, func(h *Header) { h.Owner = s.trainers.Agent() }, s.adam),
-		"new owner, signed by author twice":       resign(t, sealed, func(h *Header) { h.Owner = s.trainers.Agent() }, s.adam, s.adam),
-		"new owner, signatures in wrong order":    resign(t, sealed, func(h *Header) { h.Owner = s.trainers.Agent() }, s.trainers, s.adam),
+		"another owner":                           resign(t, sealed, func(h *Header) { h.Owner = s.trainers.Agent() }, s.adam, s.trainers),
+		"the owner didn't sign":                   resign(t, owned, nothing, s.adam),
+		"the author signed in its place":          resign(t, owned, nothing, s.adam, s.adam),
+		"signatures in wrong order":               resign(t, owned, nothing, s.trainers, s.adam),
 		"a group is the author":                   resign(t, sealed, func(h *Header) { h.Author, h.Owner = s.trainers.Agent(), s.trainers.Agent() }, s.trainers),
 		"a box is the owner":                      resign(t, sealed, func(h *Header) { h.Owner = s.box.Agent() }, s.adam, s.box),
 		"a box is the author, public":             resign(t, public, func(h *Header) { h.Author, h.Owner = s.box.Agent(), s.box.Agent() }, s.box),
@@ -127,7 +135,7 @@ func TestOpenRefusesForgedAuthorship(t *testing.T) {
 	}
 	// What the forgeries are made with makes an envelope that is right, too.
 	opened(t, resign(t, sealed, nothing, s.adam), s.opens(s.eve))
-	opened(t, resign(t, sealed, func(h *Header) { h.Owner = s.trainers.Agent() }, s.adam, s.trainers), s.opens(s.eve))
+	opened(t, owned, s.opens(s.eve))
 	// An algorithm to come may sign beside ours.
 	opened(t, resigned(t, sealed, func(g *Signed) { g.Signatures = append(g.Signatures, Signature{Algorithm: 9, Bytes: []byte{1}}) }), s.opens(s.eve))
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"filippo.io/age"
@@ -33,7 +32,10 @@ type SealOptions struct {
 	Public bool
 	// Title, FileName and MediaType are for the readers only. See Particulars.
 	Title, FileName, MediaType string
-	Time                       time.Time // zero: now
+	// Pad hides the size of what is sealed behind one that many sizes share, at
+	// most 12 % more. A public envelope has nothing to hide.
+	Pad  bool
+	Time time.Time // zero: now
 }
 
 // A Sealer seals one envelope: one header and, once, its segments. The header
@@ -43,6 +45,7 @@ type Sealer struct {
 	author, owner Signer // owner is nil where the author is the owner
 	header        Header // without the size
 	payload       *payload
+	pad           bool
 	segmentKey    ed25519.PrivateKey // nil once the segments have been sealed
 }
 
@@ -55,15 +58,15 @@ func NewSealer(opts SealOptions) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	particulars := &Particulars{Title: opts.Title, FileName: opts.FileName, MediaType: opts.MediaType}
+	particulars := &Particulars{Title: opts.Title, FileName: opts.FileName, MediaType: opts.MediaType, Padded: opts.Pad}
 	readers, err := checkReaders(opts.Readers, opts.Public)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range readers {
-		particulars.Readers = append(particulars.Readers, r.Agent)
+	if s.pad = opts.Pad; opts.Pad && opts.Public {
+		return nil, Errorf(Usage, "a public envelope hides nothing, so padding makes no sense")
 	}
-	slices.SortFunc(particulars.Readers, compareAgents)
+	particulars.Readers = agentsOf(readers)
 	if err := particulars.check(); err != nil {
 		return nil, err
 	}
@@ -72,6 +75,7 @@ func NewSealer(opts SealOptions) (*Sealer, error) {
 		return nil, err
 	}
 	s.segmentKey, s.header.SegmentKey = private, public
+	s.header.Origin = newOrigin(opts.Author, s.header.Owner, private)
 	if opts.Public {
 		s.payload = &payload{layout: publicLayout}
 		s.header.Particulars = mustEncode(particulars)
@@ -142,10 +146,10 @@ func (s *Sealer) wrap(readers []Recipient, particulars *Particulars) error {
 	}
 	defer clear(w.fileKey)
 	s.header.Age = buf.Bytes()
-	if len(s.header.Age) > maxAgeHeader+ageNonceSize {
-		return WithHint(Errorf(Usage, "readers make an age header of %d bytes, more than %d", len(s.header.Age), maxAgeHeader), "make a group of them")
+	err := checkAgeSize(s.header.Age)
+	if err != nil {
+		return err
 	}
-	var err error
 	if s.payload, err = newPayload(w.fileKey, s.header.Age[len(s.header.Age)-ageNonceSize:]); err != nil {
 		return err
 	}
@@ -197,6 +201,9 @@ func (s *Sealer) seal(ctx context.Context, src io.Reader, emit func(*batch) erro
 		return 0, Errorf(Other, "an envelope's segments can be sealed only once")
 	}
 	s.segmentKey = nil
+	if s.pad {
+		src = &padder{src: src}
+	}
 	input := &lookahead{src: src}
 	p := pipeline{
 		key: s.SegmentKey(),
@@ -239,6 +246,9 @@ func Seal(ctx context.Context, dst io.Writer, src io.Reader, opts SealOptions) e
 	}
 	var want *uint64
 	if n, ok := regularSize(src); ok {
+		if s.pad {
+			n = paddedSize(n)
+		}
 		n = s.payload.layout.size(n)
 		want = &n
 	}

@@ -35,11 +35,13 @@ type Signature struct {
 const (
 	DomainDocument    = "l2p document v1\n"
 	DomainHeader      = "l2p envelope header v1\n"
+	DomainOrigin      = "l2p envelope origin v1\n"
 	DomainBinding     = "l2p name binding v1\n"
 	DomainSegment     = "l2p segment v1\n"
 	DomainBoxCert     = "l2p box certificate v1\n"
 	DomainNodeCert    = "l2p node certificate v1\n"
 	DomainRevocation  = "l2p revocation v1\n"
+	DomainGossipKey   = "l2p gossip key v1\n"
 	DomainJoinRequest = "l2p join request v1\n"
 	DomainHello       = "l2p client hello v1\n"
 )

@@ -161,7 +161,7 @@ func writeBadParticulars(w envelopeWriter) {
 		{"file_name_zero", "a zero byte in a file name", object(readers, pair{3, text("a\x00b")})},
 		{"file_name_long", "a file name of 256 bytes", object(readers, pair{3, text(strings.Repeat("f", 256))})},
 		{"media_type_long", "a media type of 256 bytes", object(readers, pair{4, text(strings.Repeat("m", 256))})},
-		{"particulars_unknown_key", "a key that isn't known in the particulars", object(readers, pair{5, num(1)})},
+		{"particulars_unknown_key", "a key that isn't known in the particulars", object(readers, pair{99, num(1)})},
 		{"particulars_trailing", "a byte behind the particulars", append(object(readers), 0)},
 	} {
 		w.bad(p.vector, p.why, with(p.plain))

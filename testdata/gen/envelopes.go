@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 	"strconv"
 
 	"github.com/zeebo/blake3"
@@ -92,10 +94,29 @@ func byAgent(a agent) func([]byte) signature {
 	return func(body []byte) signature { return a.by(headerDomain, body) }
 }
 
-// set returns e with one header field replaced or (nil) removed.
+// set returns e with one header field replaced or (nil) removed. The origin
+// (key 13) goes along: it is for the owner, and by the segment key.
 func (e envelope) set(key uint64, value []byte) envelope {
 	e.fields = with(e.fields, key, value)
+	switch {
+	case key == 2 && len(value) == 34:
+		e.fields = with(e.fields, 13, origin(adam, value[2:], signingKey("segment")))
+	case key == 9 && value == nil:
+		e.fields = with(e.fields, 13, nil)
+	}
 	return e
+}
+
+const originDomain = "l2p envelope origin v1\n"
+
+// origin says that the writer sealed the segments, for a place of the owner.
+func origin(writer agent, owner []byte, segmentKey ed25519.PrivateKey) []byte {
+	body := slices.Concat(writer.id, owner, public(segmentKey))
+	return originOf(writer.by(originDomain, body), sign(segmentKey, originDomain, body))
+}
+
+func originOf(writer signature, bySegmentKey []byte) []byte {
+	return object(pair{1, writer.encode()}, pair{2, bin(bySegmentKey)})
 }
 
 var fileKey, nonce = seed("file key")[:16], seed("nonce")[:16]
@@ -126,6 +147,7 @@ func sealed(plain string) envelope {
 			{8, bin(ageFor([]ageKey{eve.age}, adam, eve))},
 			{9, bin(public(signingKey("segment")))},
 			{10, bin(particulars(readersOnly(eve)))},
+			{13, origin(adam, adam.id, signingKey("segment"))},
 		},
 		signatures: []func([]byte) signature{byAgent(adam)},
 		segments:   []segment{{final: true, data: agePayload(fileKey, nonce, []byte(plain))}},
@@ -208,6 +230,8 @@ func writeEnvelopes(w *writer) {
 	writeBadParticulars(ew)
 	writePayloadChunks(ew)
 	writeArmors(ew)
+	writeOrigins(ew)
+	writePaddings(ew)
 }
 
 func writeBadFrames(raw func(name, expect, why string, data []byte)) {
