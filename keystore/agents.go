@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"os"
 	"slices"
 	"strconv"
@@ -42,6 +43,7 @@ type AgentOptions struct {
 	// KeepKeysLocal leaves the locked secrets out of the document, so that
 	// nobody can sign in from another box or try passphrases on them.
 	KeepKeysLocal bool
+	Recovery      ed25519.PublicKey // see [RecoveryKey]; nil: none
 }
 
 // CreateAgent makes an agent with new keys and keeps it. The first agent of a
@@ -72,7 +74,7 @@ func (s *Store) CreateAgent(ctx context.Context, o AgentOptions) (*Secrets, erro
 	}
 	d := &envelope.Document{
 		Format: 1, Kind: o.Kind, Version: 1, Time: time.Now().UnixMilli(), Name: o.Name,
-		Keys: secrets.publicKeys(), Recipient: secrets.recipient,
+		Keys: secrets.publicKeys(), Recipient: secrets.recipient, Recovery: o.Recovery,
 	}
 	var attachments [][]byte
 	if isLocked(stored) && !o.KeepKeysLocal {
@@ -343,16 +345,7 @@ func (s *Store) Passwd(ctx context.Context, id envelope.AgentID, from, to []byte
 	if next, err = envelope.SignDocument(next, attachments, secrets); err != nil {
 		return nil, err
 	}
-	return next, s.locked(func() error {
-		// The document makes them count, so they must be there before it.
-		if err := s.writeFile(stored, agentsDir, id.String(), strconv.FormatUint(next.Version, 10)); err != nil {
-			return err
-		}
-		if err := s.addDocuments(ctx, []*envelope.Document{next}); err != nil {
-			return err
-		}
-		return s.writeSecrets(id, next.Version, stored)
-	})
+	return next, s.locked(func() error { return s.replaceSecrets(ctx, next, stored) })
 }
 
 // follow returns the version after d, unsigned, with nothing changed.
@@ -360,5 +353,6 @@ func follow(d *envelope.Document) *envelope.Document {
 	return &envelope.Document{
 		Format: 1, Kind: d.Kind, Version: d.Version + 1, Agent: d.ID(), Parent: d.Hash(), Time: time.Now().UnixMilli(),
 		Name: d.Name, Keys: d.Keys, Recipient: d.Recipient, Locked: d.Locked, Group: d.Group,
+		Recovery: d.Recovery,
 	}
 }

@@ -39,8 +39,8 @@ func versionsIn(dir string) ([]uint64, error) {
 }
 
 // readChain returns the documents of an agent as they are on disk, oldest
-// first: each follows from the one before by number and hash, so that a
-// changed file is noticed. Their signatures were checked before they were
+// first: each names the one before by its hash, so that a changed file is
+// noticed. Their signatures were checked before they were
 // written. It returns none for an unknown agent.
 func (s *Store) readChain(id envelope.AgentID) ([]*envelope.Document, error) {
 	versions, err := versionsIn(s.path(documentsDir, id.String()))
@@ -53,7 +53,7 @@ func (s *Store) readChain(id envelope.AgentID) ([]*envelope.Document, error) {
 	chain := make([]*envelope.Document, 0, len(versions))
 	for i, n := range versions {
 		d, err := s.readDocument(id, n)
-		if err == nil && (n != uint64(i)+1 || d.Version != n || d.ID() != id || (i > 0 && d.Parent != chain[i-1].Hash())) {
+		if err == nil && (i == 0 && n != 1 || d.Version != n || d.ID() != id || (i > 0 && d.Parent != chain[i-1].Hash())) {
 			err = envelope.Errorf(envelope.Corrupt, "it does not follow from the one before")
 		}
 		if err != nil {
@@ -130,7 +130,8 @@ func (s *Store) idsIn(dir string) ([]envelope.AgentID, error) {
 //
 // A run that ends before what is known is refused with [ErrOlder], and one
 // that differs from it as a fork, of kind Conflict: the agent, or somebody with its
-// keys, made two documents of one number.
+// keys, made two documents of one number. But a recovery document may leave
+// ordinary documents behind; the keystore forgets those.
 func (s *Store) AddDocuments(ctx context.Context, run []*envelope.Document) error {
 	if len(run) == 0 {
 		return envelope.Errorf(envelope.Usage, "no documents to add")
@@ -139,69 +140,108 @@ func (s *Store) AddDocuments(ctx context.Context, run []*envelope.Document) erro
 }
 
 func (s *Store) addDocuments(ctx context.Context, run []*envelope.Document) error {
-	id := run[0].ID()
-	known, err := s.readChain(id)
+	known, err := s.readChain(run[0].ID())
 	if err != nil {
 		return err
 	}
-	for i, d := range run {
-		if d.ID() != id || d.Version != run[0].Version+uint64(i) {
-			return envelope.Errorf(envelope.Corrupt, "documents do not form a run of one agent's")
-		}
+	chain, common, err := joinRun(known, run)
+	if err != nil {
+		return err
 	}
-	last := run[len(run)-1].Version
-	if last < uint64(len(known)) {
-		return envelope.Errorf(envelope.Conflict, "version %d of %s is offered as its newest, but version %d is known: %w",
-			last, id, len(known), ErrOlder)
-	}
-	chain := slices.Clone(known)
-	for _, d := range run {
-		if d.Version <= uint64(len(known)) {
-			if have := known[d.Version-1]; have.Hash() != d.Hash() {
-				return envelope.Errorf(envelope.Conflict, "%s has two different versions %d: %s is known, %s is offered",
-					id, d.Version, have.Hash().Short(), d.Hash().Short())
-			}
-			continue
-		}
-		if err := envelope.VerifyDocument(ctx, d, chain, s); err != nil {
+	for i, d := range chain[common:] {
+		if err := envelope.VerifyDocument(ctx, d, chain[:common+i], s); err != nil {
 			return err
 		}
-		chain = append(chain, d)
 	}
-	return s.writeChain(known, run, chain)
+	return s.writeChain(known, chain, common)
 }
 
-// writeChain writes those documents of run that are new, or that bring
-// attachments that known lacks, and strips those that are superseded. chain is
-// what will be known then. Documents are written in order, so that a killed
-// program leaves a chain without gaps.
-func (s *Store) writeChain(known, run, chain []*envelope.Document) error {
-	for _, d := range run {
-		keep := keepsAttachments(chain, d.Version)
-		if d.Version <= uint64(len(known)) {
-			have := known[d.Version-1]
-			if !keep || len(have.Signed().Attachments) > 0 || len(d.Signed().Attachments) == 0 {
-				continue
+// joinRun returns the chain that ends in run, and how many of its first
+// documents are those of known. Documents of the run that are known are taken
+// from it, with their attachments.
+func joinRun(known, run []*envelope.Document) (chain []*envelope.Document, common int, err error) {
+	id := run[0].ID()
+	for i, d := range run {
+		if d.ID() != id || i > 0 && d.Parent != run[i-1].Hash() {
+			return nil, 0, envelope.Errorf(envelope.Corrupt, "documents do not form a run of one agent's")
+		}
+	}
+	last := run[len(run)-1]
+	if len(known) > 0 && last.Version < known[len(known)-1].Version {
+		return nil, 0, envelope.Errorf(envelope.Conflict, "version %d of %s is offered as its newest, but version %d is known: %w",
+			last.Version, id, known[len(known)-1].Version, ErrOlder)
+	}
+	if run[0].Version > 1 {
+		i := slices.IndexFunc(known, func(d *envelope.Document) bool { return d.Hash() == run[0].Parent })
+		if i < 0 {
+			if other := envelope.FindVersion(known, run[0].Version); other != nil {
+				return nil, 0, twoVersions(other, run[0])
 			}
-			// The signatures that were verified stay; the attachments were
-			// checked against the body's hashes when d was parsed.
-			whole := *have.Signed()
-			whole.Attachments = d.Signed().Attachments
-			if err := s.writeDocument(d.ID(), d.Version, whole.Encode()); err != nil {
+			return nil, 0, envelope.Errorf(envelope.NotFound, "the document before version %d of %s is not known", run[0].Version, id)
+		}
+		chain = slices.Clone(known[:i+1])
+	}
+	chain = append(chain, run...)
+	for common < min(len(known), len(chain)) && known[common].Hash() == chain[common].Hash() {
+		common++
+	}
+	left := known[common:]
+	isRecovery := (*envelope.Document).IsRecovery
+	if len(left) > 0 && (slices.ContainsFunc(left, isRecovery) || !slices.ContainsFunc(chain[common:], isRecovery)) {
+		return nil, 0, twoVersions(left[0], chain[common])
+	}
+	return chain, common, nil
+}
+
+// twoVersions is the error of a fork.
+func twoVersions(known, offered *envelope.Document) error {
+	return envelope.Errorf(envelope.Conflict, "%s has two different versions %d: %s is known, %s is offered",
+		known.ID(), known.Version, known.Hash().Short(), offered.Hash().Short())
+}
+
+// writeChain makes chain, whose first common documents are known's, what is
+// known. It removes what a recovery document has left behind, writes documents
+// that are new or bring attachments that known lacks, and strips those that
+// are superseded. Documents are removed from the newest on and written in
+// order, so that a killed program leaves a chain without gaps.
+func (s *Store) writeChain(known, chain []*envelope.Document, common int) error {
+	id := chain[0].ID()
+	for _, d := range slices.Backward(known[common:]) {
+		if err := os.Remove(s.path(documentsDir, id.String(), strconv.FormatUint(d.Version, 10))); err != nil {
+			return fileError(err)
+		}
+	}
+	if common < len(known) {
+		if err := syncDir(s.path(documentsDir, id.String())); err != nil {
+			return err
+		}
+	}
+	for i, d := range chain {
+		keep := keepsAttachments(chain, i)
+		if i >= common {
+			if !keep {
+				d = d.Bare()
+			}
+			if err := s.writeDocument(id, d.Version, d.Signed().Encode()); err != nil {
 				return err
 			}
 			continue
 		}
-		if !keep {
-			d = d.Bare()
+		have := known[i].Signed()
+		if !keep || len(have.Attachments) > 0 || len(d.Signed().Attachments) == 0 {
+			continue
 		}
-		if err := s.writeDocument(d.ID(), d.Version, d.Signed().Encode()); err != nil {
+		// The signatures that were verified stay; the attachments were
+		// checked against the body's hashes when d was parsed.
+		whole := *have
+		whole.Attachments = d.Signed().Attachments
+		if err := s.writeDocument(id, d.Version, whole.Encode()); err != nil {
 			return err
 		}
 	}
-	for _, d := range known {
-		if len(d.Signed().Attachments) > 0 && !keepsAttachments(chain, d.Version) {
-			if err := s.writeDocument(d.ID(), d.Version, d.Bare().Signed().Encode()); err != nil {
+	for i, d := range known[:common] {
+		if len(d.Signed().Attachments) > 0 && !keepsAttachments(chain, i) {
+			if err := s.writeDocument(id, d.Version, d.Bare().Signed().Encode()); err != nil {
 				return err
 			}
 		}
@@ -209,14 +249,14 @@ func (s *Store) writeChain(known, run, chain []*envelope.Document) error {
 	return nil
 }
 
-// keepsAttachments reports whether version n of chain is of use with its
+// keepsAttachments reports whether the i-th document of chain is of use with its
 // attachments: the newest, and the last of each epoch of a group. Others'
 // would only hold secrets under a former passphrase, or key boxes once more.
-func keepsAttachments(chain []*envelope.Document, n uint64) bool {
-	if n == uint64(len(chain)) {
+func keepsAttachments(chain []*envelope.Document, i int) bool {
+	if i+1 == len(chain) {
 		return true
 	}
-	d, next := chain[n-1], chain[n]
+	d, next := chain[i], chain[i+1]
 	return d.Group != nil && next.Group.Epoch != d.Group.Epoch
 }
 

@@ -149,7 +149,7 @@ func parseExported(data []byte) ([]*envelope.Document, *exported, error) {
 	if err := envelope.Decode(data, MaxExportSize, &e); err != nil {
 		return nil, nil, err
 	}
-	if len(e.Documents) == 0 || e.Version != uint64(len(e.Documents)) || len(e.Secrets) == 0 || len(e.Secrets) > maxSecretsSize {
+	if len(e.Documents) == 0 || len(e.Secrets) == 0 || len(e.Secrets) > maxSecretsSize {
 		return nil, nil, envelope.Errorf(envelope.Corrupt, "malformed exported agent")
 	}
 	var run []*envelope.Document
@@ -159,6 +159,9 @@ func parseExported(data []byte) ([]*envelope.Document, *exported, error) {
 			return nil, nil, err
 		}
 		run = append(run, d)
+	}
+	if e.Version != run[len(run)-1].Version {
+		return nil, nil, envelope.Errorf(envelope.Corrupt, "malformed exported agent")
 	}
 	return run, &e, nil
 }
