@@ -60,13 +60,13 @@ func (s *session) acting() (*keystore.Agent, error) { return s.ownAgent(s.as) }
 
 // secrets returns the keys of the agent that the command acts as, unlocked on
 // first use.
-func (s *session) secrets() (*keystore.Secrets, error) {
+func (s *session) secrets(ctx context.Context) (*keystore.Secrets, error) {
 	if s.unlocked == nil {
 		a, err := s.acting()
 		if err != nil {
 			return nil, err
 		}
-		if s.unlocked, err = s.unlock(a); err != nil {
+		if s.unlocked, err = s.unlock(ctx, a); err != nil {
 			return nil, err
 		}
 	}
@@ -74,22 +74,25 @@ func (s *session) secrets() (*keystore.Secrets, error) {
 }
 
 // unlock returns the keys of an agent of the keystore.
-func (s *session) unlock(a *keystore.Agent) (*keystore.Secrets, error) {
-	var passphrase []byte
-	if a.Locked {
-		var err error
-		if passphrase, err = s.passphrase(title(a.Document)); err != nil {
-			return nil, err
-		}
+func (s *session) unlock(ctx context.Context, a *keystore.Agent) (secrets *keystore.Secrets, err error) {
+	if !a.Locked {
+		return s.keystore.Unlock(a.ID(), nil)
 	}
-	return s.keystore.Unlock(a.ID(), passphrase)
+	if secrets := s.fromKeeper(ctx, a); secrets != nil {
+		return secrets, nil
+	}
+	err = s.withPassphrase(ctx, title(a.Document), func(passphrase []byte) error {
+		secrets, err = s.keystore.Unlock(a.ID(), passphrase)
+		return err
+	})
+	return secrets, err
 }
 
 // identities returns what opens content for the agent that the command acts
 // as: its own identities and those of the groups that it is in. With online
 // unset only groups count that the keystore knows.
 func (s *session) identities(ctx context.Context, online bool) ([]envelope.Identity, error) {
-	secrets, err := s.secrets()
+	secrets, err := s.secrets(ctx)
 	if err != nil {
 		return nil, err
 	}

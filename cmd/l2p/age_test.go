@@ -18,7 +18,7 @@ func TestAgeInterchange(t *testing.T) {
 	must(t, home, "", "agent", "create", "adam@a-tech", "--no-passphrase", "--quiet")
 	s := newSession(strings.NewReader(""), io.Discard, io.Discard)
 	s.home = home
-	secrets, err := s.secrets()
+	secrets, err := s.secrets(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func agentCreateCommand(s *session) *cli.Command {
 				opts.Kind = envelope.Service
 			}
 			if !c.Bool("no-passphrase") {
-				if opts.Passphrase, err = s.newPassphrase(name.String(), s.passphraseFile); err != nil {
+				if opts.Passphrase, err = s.newPassphrase(c.Context, name.String(), s.passphraseFile); err != nil {
 					return err
 				}
 			}

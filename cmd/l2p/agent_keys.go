@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 
@@ -32,16 +33,17 @@ func agentPasswdCommand(s *session) *cli.Command {
 			}
 			var from, to []byte
 			if a.Locked {
-				if from, err = s.passphrase(title(a.Document)); err != nil {
+				err := s.withPassphrase(c.Context, title(a.Document), func(passphrase []byte) error {
+					from = bytes.Clone(passphrase) // Unlock clears its own
+					_, err := s.keystore.Unlock(a.ID(), passphrase)
 					return err
-				}
-				// Before a new one is asked for; Passwd clears it.
-				if _, err := s.keystore.Unlock(a.ID(), append([]byte(nil), from...)); err != nil {
+				})
+				if err != nil {
 					return err
 				}
 			}
 			if !c.Bool("no-passphrase") {
-				if to, err = s.newPassphrase(title(a.Document), c.String("new-passphrase-file")); err != nil {
+				if to, err = s.newPassphrase(c.Context, title(a.Document), c.String("new-passphrase-file")); err != nil {
 					return err
 				}
 			}
@@ -79,6 +81,9 @@ func agentExportCommand(s *session) *cli.Command {
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)
 			if err != nil {
+				return err
+			}
+			if err := s.noResult(c); err != nil {
 				return err
 			}
 			if c.Bool("public") {

@@ -22,7 +22,7 @@ func TestAgeProgram(t *testing.T) {
 	must(t, home, "", "agent", "create", "adam@a-tech", "--no-passphrase", "--quiet")
 	s := newSession(strings.NewReader(""), &strings.Builder{}, &strings.Builder{})
 	s.home = home
-	secrets, err := s.secrets()
+	secrets, err := s.secrets(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -143,7 +143,7 @@ func (s *session) startAgentd(dir string) (*background, error) {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // ctrl-C is for l2p alone
 	if err := cmd.Start(); err != nil {
-		return nil, envelope.Errorf(envelope.Unavailable, "start agentd: %w", err)
+		return nil, envelope.Errorf(envelope.Unavailable, "agentd can't be started: %w", withoutCall(err))
 	}
 	go func() {
 		// Ends with the agentd, or with this program.

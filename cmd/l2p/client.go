@@ -99,14 +99,16 @@ func (s *session) endpoint() (string, error) {
 		return s.nodeAddr, nil
 	}
 	// The file outlives a node that was killed; its lock doesn't.
-	if runs, err := nodeRuns(s.nodeDir()); err != nil || !runs {
-		return "", envelope.WithHint(envelope.Errorf(envelope.Unavailable, "no node is running in %s", quoted(s.nodeDir())),
-			"start agentd, or name another node with --node")
+	runs, err := nodeRuns(s.nodeDir())
+	if err != nil {
+		return "", err
+	}
+	if !runs {
+		return "", s.noNodeRuns()
 	}
 	text, err := readNodeFile(filepath.Join(s.nodeDir(), endpointFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", envelope.WithHint(envelope.Errorf(envelope.Unavailable, "no node is running in %s", quoted(s.nodeDir())),
-			"start agentd, or name another node with --node")
+		return "", envelope.Errorf(envelope.Unavailable, "the node in %s doesn't listen yet", quoted(s.nodeDir()))
 	}
 	if err != nil {
 		return "", fileError(err)

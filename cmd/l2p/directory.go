@@ -36,6 +36,9 @@ func (s *session) directory(ctx context.Context) (*directory, error) {
 	}
 	d := &directory{s: s, store: store, asked: make(map[envelope.AgentID]bool)}
 	d.client, d.why = s.nodeIfUp(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if d.why != nil && !is(d.why, envelope.Unavailable) {
 		s.remark("working offline: %v", d.why)
 	}
@@ -85,7 +88,7 @@ func (d *directory) refresh(ctx context.Context, id envelope.AgentID) error {
 			break
 		}
 		if err != nil {
-			return d.offline(err, len(known) > 0)
+			return d.offline(ctx, err, len(known) > 0)
 		}
 		// Of two documents with one number the winner is taken, as everywhere.
 		if last := len(run) - 1; last >= 0 && run[last].Version == r.Document.Version {
@@ -100,7 +103,7 @@ func (d *directory) refresh(ctx context.Context, id envelope.AgentID) error {
 		return nil
 	}
 	if err := d.complete(ctx, run); err != nil {
-		return d.offline(err, len(known) > 0)
+		return d.offline(ctx, err, len(known) > 0)
 	}
 	for _, doc := range run {
 		if err := d.knowSigners(ctx, doc); err != nil {
@@ -120,8 +123,8 @@ func (d *directory) refresh(ctx context.Context, id envelope.AgentID) error {
 // offline turns an error of the network into a remark where the keystore can
 // answer as well. A network that doesn't answer isn't asked again: each question
 // takes seconds.
-func (d *directory) offline(err error, known bool) error {
-	if known && is(err, envelope.Unavailable) {
+func (d *directory) offline(ctx context.Context, err error, known bool) error {
+	if known && is(err, envelope.Unavailable) && ctx.Err() == nil {
 		d.s.remark("working with what the keystore knows: %v", err)
 		d.client, d.why = nil, err
 		return nil
@@ -262,14 +265,14 @@ func (d *directory) lookup(ctx context.Context, name envelope.Name) (envelope.Ag
 		return pinned, nil
 	}
 	found, err := d.search(ctx, name)
-	if err != nil && !pinned.IsZero() && (is(err, envelope.NotFound) || is(err, envelope.Unavailable)) {
-		if is(err, envelope.Unavailable) {
-			d.s.remark("taking %s for whom the keystore knows: %v", name, err)
-		}
+	if ctx.Err() != nil {
+		return envelope.AgentID{}, ctx.Err()
+	}
+	if is(err, envelope.NotFound) && !pinned.IsZero() {
 		return pinned, nil
 	}
 	if err != nil {
-		return envelope.AgentID{}, err
+		return pinned, d.offline(ctx, err, !pinned.IsZero())
 	}
 	if found.IsZero() {
 		return envelope.AgentID{}, envelope.WithHint(envelope.Errorf(envelope.NotFound, "the name %s means nobody any more", name), "say the agent by its id")
@@ -350,7 +353,7 @@ func (d *directory) groupsOf(ctx context.Context, member envelope.AgentID) ([]en
 			break
 		}
 		if err != nil {
-			return groups, d.offline(err, true)
+			return groups, d.offline(ctx, err, true)
 		}
 		// Who says that is a node; the group's own documents decide.
 		if !slices.Contains(groups, doc.ID()) {
@@ -363,7 +366,7 @@ func (d *directory) groupsOf(ctx context.Context, member envelope.AgentID) ([]en
 // called returns how to call an agent in a message: by name and id where the
 // name is known to be the agent's, and else by id and what it says of itself.
 func (d *directory) called(ctx context.Context, id envelope.AgentID) string {
-	chain, err := d.store.Chain(ctx, id)
+	chain, err := d.Chain(ctx, id)
 	if err != nil {
 		return id.String()
 	}

@@ -20,6 +20,9 @@ func exportCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := s.noResult(c); err != nil {
+				return err
+			}
 			in, err := s.openInput(args)
 			if err != nil {
 				return err

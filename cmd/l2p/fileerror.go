@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 
 	"l2p/envelope"
@@ -11,9 +13,11 @@ import (
 // fileError gives an error of the file system its kind and hint.
 func fileError(err error) error {
 	var e *envelope.Error
-	switch {
-	case err == nil || errors.As(err, &e):
+	if err == nil || errors.As(err, &e) {
 		return err
+	}
+	err = withoutCall(err)
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return envelope.Errorf(envelope.NotFound, "%w", err)
 	case errors.Is(err, fs.ErrPermission):
@@ -22,4 +26,23 @@ func fileError(err error) error {
 		return envelope.WithHint(envelope.Errorf(envelope.Full, "%w", err), "make room on the disk and try again")
 	}
 	return envelope.Errorf(envelope.Other, "%w", err)
+}
+
+// withoutCall leaves out of an error which system call failed: people know files,
+// not calls.
+func withoutCall(err error) error {
+	var (
+		path *fs.PathError
+		link *os.LinkError
+		call *os.SyscallError
+	)
+	switch {
+	case errors.As(err, &path):
+		return fmt.Errorf("%+q: %w", path.Path, path.Err)
+	case errors.As(err, &link):
+		return fmt.Errorf("%+q: %w", link.New, link.Err)
+	case errors.As(err, &call):
+		return call.Err
+	}
+	return err
 }

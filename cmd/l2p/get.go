@@ -25,7 +25,7 @@ func getCommand(s *session) *cli.Command {
 			"A folder is unpacked as a new folder; with -o - its archive (tar) is written.\n" +
 			"Nothing is there under its name before all of it is complete and proven.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `PATH`, - for standard output"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `PATH`, the file or folder that it becomes; - is standard output"},
 			&cli.Uint64Flag{Name: "version", Usage: "get version `N` instead of the newest"},
 			&cli.BoolFlag{Name: "force", Usage: "replace what is there already", DisableDefaultText: true},
 		},
@@ -37,17 +37,19 @@ func getCommand(s *session) *cli.Command {
 			if c.IsSet("version") && c.Uint64("version") == 0 {
 				return usagef(c, "versions are counted from 1")
 			}
+			if c.String("output") == "-" && s.json {
+				return usagef(c, "standard output takes the content, so --json has no place beside -o -")
+			}
 			return s.get(c.Context, args[0], c.Uint64("version"), c.String("output"), c.Bool("force"))
 		},
 	}
 }
 
 func (s *session) get(ctx context.Context, text string, n uint64, output string, force bool) error {
-	ref, err := s.ref(ctx, text)
-	if err != nil {
+	if err := checkDestination(output, force); err != nil {
 		return err
 	}
-	node, err := s.memberNode(ctx)
+	ref, node, err := s.refAt(ctx, text)
 	if err != nil {
 		return err
 	}
@@ -65,6 +67,19 @@ func (s *session) get(ctx context.Context, text string, n uint64, output string,
 		return err
 	}
 	return s.fetch(ctx, node, record, opener, output, force)
+}
+
+// checkDestination refuses what -o names where neither a file nor a folder could
+// go, so that nobody unlocks keys in vain.
+func checkDestination(output string, force bool) error {
+	if output == "" || output == "-" {
+		return nil
+	}
+	if info, err := os.Stat(output); err == nil && info.IsDir() {
+		return checkNotThere(output, force)
+	}
+	_, err := os.Stat(filepath.Dir(output))
+	return fileError(err)
 }
 
 // openRecord opens an envelope's header with what identities there are.
@@ -101,28 +116,21 @@ func (s *session) fetch(ctx context.Context, node *netq.Client, record *envelope
 	bar := s.newProgress(record.Ref.Name, size)
 	defer bar.end()
 	if output == "-" {
-		out, err := s.createOutput(output, binaryOutput, nil)
+		out, err := s.createOutput("", textOutput, nil)
 		if err != nil {
 			return err
 		}
 		return out.finish(fetchPayload(ctx, node, opener, out, bar))
 	}
 	dest := output
-	switch info, err := os.Stat(output); {
-	case output == "":
+	if output == "" {
+		var err error
 		if dest, err = outputName(record, opener); err != nil {
 			return err
 		}
-	case err == nil && info.IsDir() && !folder:
-		name, err := outputName(record, opener)
-		if err != nil {
-			return err
-		}
-		dest = filepath.Join(output, name)
-	case !folder:
-		force = true // a file that -o names is replaced, as in all commands
 	}
-	if err := checkNotThere(dest, force); err != nil {
+	// A file that -o names is replaced, as in all commands.
+	if err := checkNotThere(dest, force || output != "" && !folder); err != nil {
 		return err
 	}
 	if folder {

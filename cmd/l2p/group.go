@@ -71,7 +71,7 @@ func groupCreateCommand(s *session) *cli.Command {
 			if opts.Members, err = dir.resolveAll(c.Context, c.StringSlice("member")); err != nil {
 				return err
 			}
-			me, err := s.secrets()
+			me, err := s.secrets(c.Context)
 			if err != nil {
 				return err
 			}
@@ -123,6 +123,9 @@ func groupChangeCommand(s *session, verb, what, usage, more string, set func(*ke
 			if err != nil {
 				return err
 			}
+			if group.Group == nil {
+				return envelope.Errorf(envelope.Usage, "%s is not a group but a %s", title(group), group.Kind)
+			}
 			ids, err := dir.resolveAll(c.Context, args[1:])
 			if err != nil {
 				return err
@@ -134,7 +137,7 @@ func groupChangeCommand(s *session, verb, what, usage, more string, set func(*ke
 				return err
 			}
 			return s.result(dir.groupFacts(c.Context, d), func(io.Writer) {
-				s.remark("group %s: version %d, epoch %d, %d members", title(d), d.Version, d.Group.Epoch, len(d.Group.Members))
+				s.remark("group %s: version %d, epoch %d, %s", title(d), d.Version, d.Group.Epoch, count(len(d.Group.Members), "member"))
 			})
 		},
 	}
@@ -142,7 +145,15 @@ func groupChangeCommand(s *session, verb, what, usage, more string, set func(*ke
 
 // changeGroup changes a group, here and in the network if a node is up.
 func (s *session) changeGroup(ctx context.Context, group *envelope.Document, change keystore.GroupChange) (*envelope.Document, error) {
-	me, err := s.secrets()
+	acting, err := s.acting()
+	if err != nil {
+		return nil, err
+	}
+	// Said again by ChangeGroup, but here before keys are unlocked for it.
+	if !group.IsAdmin(acting.ID()) {
+		return nil, envelope.Errorf(envelope.Denied, "only an admin of group %s may change it", title(group))
+	}
+	me, err := s.secrets(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,7 @@ type epochFacts struct {
 	Removed []string `json:"removed,omitempty"` // ids, whose leaving began it
 
 	members int
+	removed []string // for people
 }
 
 func groupListCommand(s *session) *cli.Command {
@@ -103,7 +104,7 @@ func groupShowCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			f.Epochs = epochsOf(chain)
+			f.Epochs = dir.epochsOf(c.Context, chain)
 			return s.result(f, func(w io.Writer) { f.write(w) })
 		},
 	}
@@ -125,23 +126,24 @@ func (d *directory) groupFacts(ctx context.Context, doc *envelope.Document) grou
 }
 
 // epochsOf tells a group's history from its documents, oldest first.
-func epochsOf(chain []*envelope.Document) []epochFacts {
+func (d *directory) epochsOf(ctx context.Context, chain []*envelope.Document) []epochFacts {
 	var epochs []epochFacts
-	for i, d := range chain {
-		if i == 0 || d.Group.Epoch != chain[i-1].Group.Epoch {
-			epochs = append(epochs, epochFacts{Epoch: d.Group.Epoch, First: d.Version})
+	for i, doc := range chain {
+		if i == 0 || doc.Group.Epoch != chain[i-1].Group.Epoch {
+			epochs = append(epochs, epochFacts{Epoch: doc.Group.Epoch, First: doc.Version})
 		}
 		e := &epochs[len(epochs)-1]
-		e.members = len(d.Group.Members)
+		e.members = len(doc.Group.Members)
 		if i == 0 {
 			continue
 		}
 		for _, m := range chain[i-1].Group.Members {
-			if _, still := d.Member(m.ID); !still {
+			if _, still := doc.Member(m.ID); !still {
 				e.Removed = append(e.Removed, m.ID.String())
+				e.removed = append(e.removed, d.called(ctx, m.ID))
 			}
 		}
-		for _, m := range d.Group.Members {
+		for _, m := range doc.Group.Members {
 			if _, before := chain[i-1].Member(m.ID); !before {
 				e.Added = append(e.Added, m.ID.String())
 			}
@@ -158,16 +160,16 @@ func (f *groupFacts) write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "version  %d\nepoch    %d\n", f.Version, f.Epoch)
 	for _, m := range f.Members {
-		role := "member"
+		admin := ""
 		if m.Admin {
-			role = "admin"
+			admin = ", admin"
 		}
-		fmt.Fprintf(w, "%-8s %s\n", role, printable(m.called))
+		fmt.Fprintf(w, "member   %s%s\n", printable(m.called), admin)
 	}
 	for _, e := range f.Epochs {
-		fmt.Fprintf(w, "history  epoch %d from version %d, %d members in the end", e.Epoch, e.First, e.members)
-		for _, id := range e.Removed {
-			fmt.Fprintf(w, ", without %s", id)
+		fmt.Fprintf(w, "history  epoch %d from version %d, %s in the end", e.Epoch, e.First, count(e.members, "member"))
+		for _, gone := range e.removed {
+			fmt.Fprintf(w, ", without %s", printable(gone))
 		}
 		fmt.Fprintln(w)
 	}

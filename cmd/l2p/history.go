@@ -24,11 +24,7 @@ func historyCommand(s *session) *cli.Command {
 				return err
 			}
 			ctx := c.Context
-			ref, err := s.ref(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			node, err := s.memberNode(ctx)
+			ref, node, err := s.refAt(ctx, args[0])
 			if err != nil {
 				return err
 			}

@@ -18,11 +18,10 @@ func inspectCommand(s *session) *cli.Command {
 		Usage:     "show what an envelope says of itself",
 		ArgsUsage: "[FILE]",
 		Category:  "files",
-		Description: "Reads an envelope from FILE or standard input and shows what everybody can see of it; no key is needed.\n" +
+		Description: "Reads an envelope from FILE or standard input to its end, checks the signatures of all of it, and shows what everybody can see; no key is needed.\n" +
 			"With --particulars it also shows what only readers see: title, file name and readers.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "particulars", Aliases: []string{"p"}, Usage: "show what only readers see, too", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "check", Usage: "read it to its end and check every segment", DisableDefaultText: true},
 		},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)
@@ -50,12 +49,14 @@ func inspectCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if c.Bool("check") {
-				if err := facts.check(r, signed); err != nil {
-					return err
-				}
+			damage := facts.check(r, signed)
+			if damage != nil {
+				facts.Damage = damage.Error()
 			}
-			return s.result(facts, facts.write)
+			if err := s.result(facts, facts.write); err != nil {
+				return err
+			}
+			return damage
 		},
 	}
 }
@@ -74,8 +75,9 @@ type envelopeFacts struct {
 	Time        string            `json:"time,omitempty"`
 	Public      bool              `json:"public,omitempty"`
 	Deleted     bool              `json:"deleted,omitempty"`
-	Size        *uint64           `json:"size,omitempty"` // bytes of payload
-	Segments    *uint64           `json:"segments,omitempty"`
+	Size        *uint64           `json:"size,omitempty"`     // bytes of payload
+	Segments    uint64            `json:"segments,omitempty"` // all of whose signatures hold
+	Damage      string            `json:"damage,omitempty"`   // what is wrong with the content
 	Particulars *particularsFacts `json:"particulars,omitempty"`
 
 	called string // the author, for people
@@ -145,7 +147,7 @@ func (s *session) inspect(ctx context.Context, signed *envelope.Signed, particul
 // as many bytes as the header says, and that nothing follows.
 func (f *envelopeFacts) check(r *bufio.Reader, signed *envelope.Signed) error {
 	h, err := envelope.ParseHeader(signed)
-	if err != nil || h.Deleted {
+	if err != nil {
 		return err
 	}
 	full := envelope.MaxSegmentSize
@@ -157,7 +159,7 @@ func (f *envelopeFacts) check(r *bufio.Reader, signed *envelope.Signed) error {
 		n     uint64
 		total uint64
 	)
-	for {
+	for final := h.Deleted; !final; {
 		seg, err := envelope.ReadSegment(r, envelope.SegmentID{Key: [32]byte(h.SegmentKey), Index: n}, buf)
 		if err != nil {
 			return err
@@ -166,10 +168,7 @@ func (f *envelopeFacts) check(r *bufio.Reader, signed *envelope.Signed) error {
 			return err
 		}
 		n, total = n+1, total+uint64(len(seg.Data))
-		if seg.Final {
-			break
-		}
-		if len(seg.Data) != full {
+		if final = seg.Final; !final && len(seg.Data) != full {
 			return envelope.Errorf(envelope.Corrupt, "segment %d has %d bytes, and only the last may be short", n-1, len(seg.Data))
 		}
 	}
@@ -179,7 +178,7 @@ func (f *envelopeFacts) check(r *bufio.Reader, signed *envelope.Signed) error {
 	if h.Size != nil && *h.Size != total {
 		return envelope.Errorf(envelope.Corrupt, "the header says %d bytes of payload, but there are %d", *h.Size, total)
 	}
-	f.Segments, f.Size = &n, &total
+	f.Segments, f.Size = n, &total
 	return nil
 }
 
@@ -211,8 +210,11 @@ func (f *envelopeFacts) write(w io.Writer) {
 	if f.Size != nil {
 		line("size", "%d bytes of payload", *f.Size)
 	}
-	if f.Segments != nil {
-		line("segments", "%d, all as they were signed", *f.Segments)
+	switch {
+	case f.Damage != "":
+		line("content", "DAMAGED: %s", f.Damage)
+	case f.Segments > 0:
+		line("content", "%s, all signatures hold", count(int(f.Segments), "segment"))
 	}
 	line("hash", "%s", f.Hash)
 	if f.Particulars == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -24,9 +25,9 @@ func joinCommand(s *session) *cli.Command {
 	return &cli.Command{
 		Name:      "join",
 		Usage:     "take this box into a network",
-		ArgsUsage: "TICKET|HOST:PORT|-",
+		ArgsUsage: "TICKET|FILE|-|HOST:PORT",
 		Category:  "boxes",
-		Description: "A TICKET (from `l2p invite`) needs nothing else; - reads it from standard input.\n" +
+		Description: "A TICKET (from `l2p invite`) needs nothing else; it may stand in a FILE, or come from standard input (-).\n" +
 			"With HOST:PORT of any of its nodes, the network is asked for admission: the command shows the network's\n" +
 			"fingerprint, and waits until an operator of the founding box runs `l2p admit`. Interrupted, it can be run again.",
 		Flags: append(nodeFlags(),
@@ -52,18 +53,17 @@ func joinCommand(s *session) *cli.Command {
 				}
 				want = join.Network
 			}
-			if err := checkAlone(c.Context, node, want); err != nil {
+			if node.Welcome().Network == want {
+				return s.printAlreadyIn(node.Welcome(), join.BoxName)
+			}
+			if err := checkAlone(c.Context, node); err != nil {
 				return err
 			}
 			reply, err := s.joinAndWait(c.Context, node, join)
 			if err != nil {
 				return err
 			}
-			result := struct {
-				Network string `json:"network"`
-				Box     string `json:"box"`
-				Boxes   uint   `json:"boxes"`
-			}{reply.Network.String(), reply.BoxName, reply.Boxes}
+			result := joinResult{reply.Network.String(), reply.BoxName, reply.Boxes}
 			return s.result(result, func(w io.Writer) {
 				fmt.Fprintf(w, "%s is in the network %s", printable(reply.BoxName), reply.Network)
 				if reply.Boxes > 0 {
@@ -75,6 +75,23 @@ func joinCommand(s *session) *cli.Command {
 	}
 }
 
+// joinResult is what join prints with --json.
+type joinResult struct {
+	Network string `json:"network"`
+	Box     string `json:"box"`
+	Boxes   uint   `json:"boxes,omitempty"` // of the network now, where the node says so
+}
+
+// printAlreadyIn says that nothing is to be done, which is no error unless the
+// box goes by another name than the wanted one.
+func (s *session) printAlreadyIn(in wire.Welcome, wanted string) error {
+	text := fmt.Sprintf("this box is %s of the network %s already", in.BoxName, in.Network)
+	if in.BoxName != wanted {
+		return envelope.Errorf(envelope.Conflict, "%s, so it can't be %s", text, wanted)
+	}
+	return s.result(joinResult{Network: in.Network.String(), Box: in.BoxName}, func(w io.Writer) { fmt.Fprintln(w, printable(text)) })
+}
+
 // parseJoin finds out what the argument of join is, and where a ticket says so
 // the network wanted.
 func (s *session) parseJoin(c *cli.Context, arg string) (join wire.Join, want envelope.NetworkID, err error) {
@@ -84,10 +101,15 @@ func (s *session) parseJoin(c *cli.Context, arg string) (join wire.Join, want en
 			return join, want, err
 		}
 	}
-	if arg == "-" {
-		text, err := io.ReadAll(io.LimitReader(s.stdin, maxNodeFile))
+	if _, err := os.Stat(arg); arg == "-" || err == nil {
+		in, err := s.openInput([]string{arg})
 		if err != nil {
-			return join, want, envelope.Errorf(envelope.Other, "reading the ticket: %w", err)
+			return join, want, err
+		}
+		defer in.Close()
+		text, err := io.ReadAll(io.LimitReader(in, maxNodeFile))
+		if err != nil {
+			return join, want, fileError(err)
 		}
 		arg = strings.TrimSpace(string(text))
 	}
@@ -124,9 +146,9 @@ func (s *session) parseJoin(c *cli.Context, arg string) (join wire.Join, want en
 
 // checkAlone refuses to take a box out of a network with other boxes, as if in
 // passing. A box that is alone takes what it keeps along.
-func checkAlone(ctx context.Context, node *netq.Client, want envelope.NetworkID) error {
+func checkAlone(ctx context.Context, node *netq.Client) error {
 	welcome := node.Welcome()
-	if welcome.Network.IsZero() || welcome.Network == want {
+	if welcome.Network.IsZero() {
 		return nil
 	}
 	status, err := node.Status(ctx)
@@ -158,7 +180,7 @@ func (s *session) lookBeforeJoin(ctx context.Context, node *netq.Client, join *w
 		return nil
 	}
 	s.remark("at %s is the box %s of the network %s", join.Addr, at.BoxName, at.Network)
-	yes, err := confirm("Is this the right fingerprint?", fmt.Sprintf("if the fingerprint is right, add --fingerprint %s", at.Network))
+	yes, err := s.confirm("Is this the right fingerprint?", fmt.Sprintf("if the fingerprint is right, add --fingerprint %s", at.Network))
 	if err != nil {
 		return err
 	}
@@ -185,13 +207,14 @@ func (s *session) joinAndWait(ctx context.Context, node *netq.Client, join wire.
 			told = true
 			s.remark("%s asks to be admitted; an operator of the founding box lets it in with: l2p admit %s", reply.BoxName, reply.Request)
 			s.remark("waiting; the request stays if you interrupt this, and the same command goes on with it")
+			s.leaves("the request to be admitted stays: run the same command again to go on with it")
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return reply, envelope.WithHint(envelope.Errorf(envelope.Unavailable, "not admitted yet; the request stays"), "run the same command later")
+			return reply, ctx.Err()
 		}
 	}
 }

@@ -27,7 +27,7 @@ func leaveCommand(s *session) *cli.Command {
 			}
 			welcome := node.Welcome()
 			if !c.Bool("yes") {
-				yes, err := confirm(fmt.Sprintf("Take %s out of the network %s?", welcome.BoxName, welcome.Network), "to leave without being asked, add --yes")
+				yes, err := s.confirm(fmt.Sprintf("Take %s out of the network %s?", welcome.BoxName, welcome.Network), "to leave without being asked, add --yes")
 				if err != nil {
 					return err
 				}

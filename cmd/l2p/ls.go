@@ -21,7 +21,7 @@ func lsCommand(s *session) *cli.Command {
 		ArgsUsage: "[OWNER|@BOX ...]",
 		Category:  "network",
 		Description: "Lists what an OWNER has (a person or group), or all owners that a BOX has names for; without arguments, what you have.\n" +
-			"READ says whether you can open it: yes, sealed, or ? where your keys would have to be unlocked first.",
+			"READ says whether you can open it: yes, sealed (for others), or keys locked, where only your keys could tell: --passphrase-file unlocks them.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "list what all boxes of the network have", DisableDefaultText: true}},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, -1)
@@ -42,9 +42,9 @@ type lsRow struct {
 	OwnerName string `json:"ownerName,omitempty"`
 	Name      string `json:"name"`
 	Version   uint64 `json:"version"`
-	Bytes     uint64 `json:"bytes"` // of payload
-	Time      int64  `json:"time"`  // Unix milliseconds, by the author's clock
-	Readable  string `json:"readable"`
+	Bytes     uint64 `json:"bytes"`    // of payload
+	Time      int64  `json:"time"`     // Unix milliseconds, by the author's clock
+	Readable  string `json:"readable"` // yes, sealed or keys locked
 	Author    string `json:"author"`
 	Title     string `json:"title,omitempty"`
 
@@ -83,8 +83,7 @@ func (s *session) ls(ctx context.Context, args []string, all bool) error {
 		}
 		cells := make([][]string, 0, len(rows))
 		for _, r := range rows {
-			owner := r.OwnerName
-			cells = append(cells, []string{owner + "/" + r.Name, fmt.Sprint(r.Version), formatSize(r.Bytes), formatTime(r.Time), r.Readable, r.author})
+			cells = append(cells, []string{r.OwnerName + "/" + r.Name, fmt.Sprint(r.Version), formatSize(r.Bytes), formatTime(r.Time), r.Readable, r.author})
 		}
 		table(w, []string{"NAME", "VERSION", "SIZE", "TIME", "READ", "AUTHOR"}, cells)
 	})
@@ -227,7 +226,7 @@ func (s *session) lsOwner(ctx context.Context, node *netq.Client, dir *directory
 // authentic, and then its title.
 func readable(ctx context.Context, r *envelope.Record, docs envelope.Documents, identities []envelope.Identity, unlocked bool) (answer, title string, err error) {
 	if !unlocked && !r.Header.Public() {
-		return "?", "", envelope.VerifyRecord(ctx, r, docs)
+		return "keys locked", "", envelope.VerifyRecord(ctx, r, docs)
 	}
 	opener, err := envelope.NewOpener(ctx, r.Signed, envelope.OpenOptions{Identities: identities, Documents: docs})
 	if is(err, envelope.NotReader) {

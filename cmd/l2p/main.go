@@ -24,7 +24,8 @@ func main() { os.Exit(mainCode()) }
 const exitInterrupted = 130
 
 // goodbye is how long an interrupted command may take to end by itself. Some
-// can't, since they wait in a read from a terminal or pipe.
+// can't, since they wait in a read from a pipe. One that waits for an answer on
+// the terminal gets no time at all.
 const goodbye = time.Second
 
 // mainCode runs the command line and returns the exit code. Where a signal ends
@@ -45,11 +46,21 @@ func mainCode() int {
 	case <-signals:
 	}
 	cancel()
+	patience := goodbye
+	if s.prompting() {
+		patience = 0
+	}
 	select {
-	case <-done:
+	case code := <-done:
+		s.abandon()
+		if code == 0 {
+			return 0 // the signal came too late
+		}
+		return exitInterrupted
 	case <-signals: // a second ctrl-C: no more patience
-	case <-time.After(goodbye):
+	case <-time.After(patience):
 	}
 	s.abandon()
+	fail(s, s.interrupted())
 	return exitInterrupted
 }

@@ -106,7 +106,7 @@ func TestNetworkStory(t *testing.T) {
 
 	// A second version, for the same readers; the first stays.
 	x2 := sh.file("x2", "second")
-	if _, errs, code := sh.run("", "put", "intro", x2); code != 0 || !strings.Contains(errs, "for the 2 readers of version 1") {
+	if _, errs, code := sh.run("", "put", "intro", x2); code != 0 || !strings.Contains(errs, "for the readers of version 1: apprentices@a-tech, adam@a-tech") {
 		t.Errorf("put again: %d, %s", code, errs)
 	}
 	if got := sh.ok("--as", "eve", "get", "adam@a-tech/intro", "-o", "-"); got != "second" {
@@ -185,6 +185,8 @@ func TestNetworkFolder(t *testing.T) {
 		t.Error("another folder came back")
 	}
 	sh.fails(envelope.Conflict, "exists already", "get", "course", "-o", dest)
+	sh.fails(envelope.Usage, "--json has no place", "get", "course", "-o", "-", "--json")
+	sh.fails(envelope.NotFound, "no/where", "get", "course", "-o", filepath.Join(sh.home, "no", "where", "else"))
 	sh.ok("get", "course", "-o", dest, "--force")
 	if got := sh.ok("get", "course", "-o", "-"); got != string(archive(t, dir)) {
 		t.Error("another archive came back")
@@ -330,6 +332,15 @@ func TestNetworkBoxes(t *testing.T) {
 	sh.fails(envelope.Usage, "--box NAME", "join", "127.0.0.1:1")
 	sh.fails(envelope.WrongNetwork, "is the network", "join", "127.0.0.1:1", "--box", "e-build", "--fingerprint", envelope.NetworkID{9}.String())
 	sh.fails(envelope.Usage, "--listen", "join", ticket, "--listen", "127.0.0.1:0")
+	sh.fails(envelope.Conflict, "this box is a-tech of the network l2pnet1", "join", ticket)
+	if out := sh.ok("join", "127.0.0.1:1", "--box", "a-tech", "--fingerprint", sh.node.network.String()); !strings.HasPrefix(out, "this box is a-tech of the network l2pnet1") || !strings.HasSuffix(out, " already\n") {
+		t.Errorf("join again: %s", out)
+	}
+	sh.node.alone = true
+	if out := sh.ok("join", sh.file("ticket", ticket)); !strings.Contains(out, "e-build is in the network") {
+		t.Errorf("join FILE: %s", out)
+	}
+	sh.fails(envelope.Usage, "neither a ticket nor HOST:PORT", "join", sh.file("note", "hello"))
 	if out, errs, code := sh.run(ticket+"\n", "join", "-"); code != 0 || !strings.Contains(out, "e-build is in the network") {
 		t.Errorf("join -: %s%s", out, errs)
 	}
@@ -338,6 +349,7 @@ func TestNetworkBoxes(t *testing.T) {
 		t.Errorf("join with waiting: %d %s%s", code, out, errs)
 	}
 
+	sh.node.alone = false
 	if out := sh.ok("admit"); out != "no box waits for admission\n" {
 		t.Errorf("admit: %q", out)
 	}
@@ -351,8 +363,12 @@ func TestNetworkBoxes(t *testing.T) {
 	sh.ok("admit", one.String()[:12])
 	sh.ok("admit", "e-build", "--refuse")
 	sh.ok("leave", "--yes")
-	sh.ok("stop")
-	sh.ok("stop") // again is no error
+	if out := sh.ok("stop"); !strings.HasPrefix(out, "stopped l2pnode1") {
+		t.Errorf("stop: %s", out)
+	}
+	if out := sh.ok("stop"); !strings.HasPrefix(out, "no node runs in ") { // which is no error
+		t.Errorf("stop again: %s", out)
+	}
 }
 
 // TestNetworkWithoutNode: no node, nothing hangs, one line says what to do.

@@ -42,13 +42,27 @@ func nodeRuns(dir string) (bool, error) {
 // startNode starts the own node, if it has been set up, and returns the
 // connection to it.
 func (s *session) startNode(ctx context.Context) (*netq.Client, error) {
-	if _, err := os.Stat(filepath.Join(s.nodeDir(), "node.key")); errors.Is(err, fs.ErrNotExist) {
+	if !s.nodeIsSetUp() {
 		if runs, err := nodeRuns(s.nodeDir()); err == nil && !runs {
-			return nil, envelope.WithHint(envelope.Errorf(envelope.Unavailable, "there is no node in %s", quoted(s.nodeDir())),
-				"make a network with `l2p init BOX`, join one with `l2p join TICKET`, or name a node with --node")
+			return nil, s.noNodeRuns()
 		}
 	}
 	return s.startAnyNode(ctx)
+}
+
+// nodeIsSetUp reports whether there is a node to start.
+func (s *session) nodeIsSetUp() bool {
+	_, err := os.Stat(filepath.Join(s.nodeDir(), "node.key"))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// noNodeRuns is the error of commands that don't start the own node.
+func (s *session) noNodeRuns() error {
+	if s.nodeIsSetUp() {
+		return envelope.WithHint(envelope.Errorf(envelope.Unavailable, "the node in %s doesn't run", quoted(s.nodeDir())), "`l2p status` starts it")
+	}
+	return envelope.WithHint(envelope.Errorf(envelope.Unavailable, "there is no node in %s", quoted(s.nodeDir())),
+		"make a network with `l2p init BOX`, join one with `l2p join TICKET`, or name a node with --node")
 }
 
 // setUpNode returns the connection to the own node for commands that set one
@@ -130,7 +144,7 @@ func (s *session) startAnyNode(parent context.Context) (*netq.Client, error) {
 
 // dialOnce connects to the node as what the files say of it now.
 func (s *session) dialOnce(ctx context.Context) (*netq.Client, error) {
-	conf, err := s.clientConfig()
+	conf, err := s.clientConfig(ctx)
 	if err != nil {
 		return nil, err
 	}

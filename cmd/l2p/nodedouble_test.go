@@ -38,7 +38,8 @@ type doubleNode struct {
 	records  []*envelope.Record
 	segments map[envelope.SegmentID][]byte
 	pending  []wire.PendingRequest
-	waits    int // answers to Join that say: wait
+	waits    int  // answers to Join that say: wait
+	alone    bool // it says that it is in no network
 	copies   wire.PutReply
 	// lie, if set, may change a reply.
 	lie func(r *netq.Request, body any, data []byte, err error) (any, []byte, error)
@@ -126,6 +127,9 @@ func (d *doubleNode) Serve(ctx context.Context, r *netq.Request) (wire.Type, any
 }
 
 func (d *doubleNode) welcome(operator bool) wire.Welcome {
+	if d.alone {
+		return wire.Welcome{Node: d.node, Software: "double", Operator: operator}
+	}
 	return wire.Welcome{Network: d.network, Node: d.node, Box: d.box.ID(), BoxName: d.boxName, Software: "double", Operator: operator}
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"io"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 
@@ -28,6 +30,9 @@ func openCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := s.noResult(c); err != nil {
+				return err
+			}
 			in, err := s.openInput(args)
 			if err != nil {
 				return err
@@ -37,32 +42,57 @@ func openCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if form == envelope.FormAge {
-				return openAgeFile(s, c, r, in)
-			}
-			header, err := envelope.ReadHeader(r)
-			if err != nil {
-				return err
-			}
-			o, err := s.opener(c.Context, header, c.Bool("allow-unknown-author"))
-			if err != nil {
-				return err
-			}
-			if err := s.checkFrom(c.Context, o, c.String("from")); err != nil {
-				return err
-			}
 			out, err := s.createOutput(c.String("output"), textOutput, in.file)
 			if err != nil {
 				return err
 			}
-			s.remark("%s", s.authorship(c.Context, o))
-			return out.finish(o.Segments(c.Context, out, r))
+			if form == envelope.FormAge {
+				return out.finish(openAgeFile(s, c, out, r))
+			}
+			return openEnvelope(s, c, out, r)
 		},
 	}
 }
 
+// openEnvelope opens an envelope. Who signed it is said once a piece of the
+// content is proven, or, where the output appears in one piece, when all is.
+func openEnvelope(s *session, c *cli.Context, out *output, r *bufio.Reader) error {
+	header, err := envelope.ReadHeader(r)
+	if err != nil {
+		return out.finish(err)
+	}
+	if err := s.checkFrom(c.Context, header, c.String("from")); err != nil {
+		return out.finish(err)
+	}
+	o, err := s.opener(c.Context, header, c.Bool("allow-unknown-author"))
+	if err != nil {
+		return out.finish(err)
+	}
+	tell := sync.OnceFunc(func() { s.remark("%s", s.authorship(c.Context, o)) })
+	var dst io.Writer = out
+	if out.temp == "" {
+		dst = &heralded{out, tell}
+	}
+	if err := out.finish(o.Segments(c.Context, dst, r)); err != nil {
+		return err
+	}
+	tell()
+	return nil
+}
+
+// A heralded writer calls tell before each write.
+type heralded struct {
+	io.Writer
+	tell func()
+}
+
+func (w *heralded) Write(p []byte) (int, error) {
+	w.tell()
+	return w.Writer.Write(p)
+}
+
 // openAgeFile opens an age file that stands by itself.
-func openAgeFile(s *session, c *cli.Context, r *bufio.Reader, in *input) error {
+func openAgeFile(s *session, c *cli.Context, out *output, r *bufio.Reader) error {
 	if c.String("from") != "" {
 		return envelope.WithHint(envelope.Errorf(envelope.Denied, "nobody signed this: it is a plain age file"), "without --from it can be opened")
 	}
@@ -70,30 +100,36 @@ func openAgeFile(s *session, c *cli.Context, r *bufio.Reader, in *input) error {
 	if err != nil {
 		return err
 	}
-	out, err := s.createOutput(c.String("output"), textOutput, in.file)
-	if err != nil {
-		return err
-	}
 	s.remark("nobody signed this: it is a plain age file")
 	_, err = envelope.Open(c.Context, out, r, envelope.OpenOptions{Identities: identities})
-	return out.finish(err)
+	return err
 }
 
 // checkFrom refuses an envelope that another agent wrote than from names, if it
 // names one. A group is meant if it owns the envelope.
-func (s *session) checkFrom(ctx context.Context, o *envelope.Opener, from string) error {
+func (s *session) checkFrom(ctx context.Context, signed *envelope.Signed, from string) error {
 	if from == "" {
 		return nil
 	}
-	if o.Author() != envelope.Verified {
-		return envelope.Errorf(envelope.Denied, "nothing proves that %s wrote this: its author is not known", quoted(from))
-	}
-	want, err := s.dir.resolve(ctx, from)
+	h, err := envelope.ParseHeader(signed)
 	if err != nil {
 		return err
 	}
-	if h := o.Header(); h.Author != want && h.Owner != want {
-		return envelope.WithHint(envelope.Errorf(envelope.Denied, "this is not from %s: %s wrote it", quoted(from), s.dir.called(ctx, h.Author)),
+	dir, err := s.directory(ctx)
+	if err != nil {
+		return err
+	}
+	want, err := dir.resolve(ctx, from)
+	if err != nil {
+		return err
+	}
+	if err := h.Verify(ctx, signed, dir); is(err, envelope.NotFound) {
+		return envelope.Errorf(envelope.Denied, "nothing proves that %s wrote this: its author is not known", quoted(from))
+	} else if err != nil {
+		return err
+	}
+	if h.Author != want && h.Owner != want {
+		return envelope.WithHint(envelope.Errorf(envelope.Denied, "this is not from %s: %s wrote it", quoted(from), dir.called(ctx, h.Author)),
 			"without --from it can be opened")
 	}
 	return nil

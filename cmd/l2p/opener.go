@@ -39,9 +39,6 @@ func (s *session) opener(ctx context.Context, header *envelope.Signed, allowUnkn
 // authorship says in a line who wrote an envelope.
 func (s *session) authorship(ctx context.Context, o *envelope.Opener) string {
 	h := o.Header()
-	if h == nil {
-		return "nobody signed this: it is a plain age file"
-	}
 	if o.Author() != envelope.Verified {
 		return "says that " + h.Author.String() + " signed it, which can't be checked: the agent is not known here"
 	}

@@ -67,7 +67,11 @@ func (s *session) createOutput(path string, kind outputKind, input *os.File) (*o
 			return nil, fileError(err)
 		}
 	}
-	temp := filepath.Join(filepath.Dir(path), ".l2p-"+rand.Text()+".tmp")
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fileError(err)
+	}
+	temp := filepath.Join(dir, ".l2p-"+rand.Text()+".tmp")
 	mode := os.FileMode(0o666)
 	if info != nil {
 		mode = info.Mode().Perm()
@@ -144,7 +148,7 @@ func (t *terminalText) Write(p []byte) (int, error) {
 		r, size := utf8.DecodeRune(text[n:])
 		if r == utf8.RuneError && size == 1 || unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r' {
 			return 0, envelope.WithHint(envelope.Errorf(envelope.Usage, "standard output is a terminal, and this is not plain text"),
-				"redirect it, name a file with -o, or insist with -o -")
+				"redirect it, or name a file with -o")
 		}
 		n += size
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -15,42 +16,61 @@ import (
 // maxPassphrase is the most bytes that a passphrase may have.
 const maxPassphrase = 1 << 10
 
-// passphrase returns the passphrase that unlocks what, from the file of
-// --passphrase-file or from the terminal. A passphrase is never an argument:
-// other users of the machine see those.
-func (s *session) passphrase(what string) ([]byte, error) {
+// tries is how often the terminal is asked before a wrong answer is the end.
+const tries = 3
+
+// withPassphrase calls use with the passphrase that unlocks what, from the file
+// of --passphrase-file or from the terminal, which is asked again if use says
+// that it is wrong by an error of kind Denied. A passphrase is never an
+// argument: other users of the machine see those.
+func (s *session) withPassphrase(ctx context.Context, what string, use func(passphrase []byte) error) error {
 	if s.passphraseFile != "" {
-		return readPassphraseFile(s.passphraseFile)
+		passphrase, err := readPassphraseFile(s.passphraseFile)
+		if err != nil {
+			return err
+		}
+		return use(passphrase)
 	}
-	return s.askTerminal(what+" is locked", func(ask asker) ([]byte, error) {
-		return ask("Passphrase for " + what + ": ")
+	return s.askTerminal(what+" is locked", func(tty *terminal) error {
+		for try := 1; ; try++ {
+			passphrase, err := tty.ask(ctx, "Passphrase for "+what+": ")
+			if err != nil {
+				return err
+			}
+			if err := use(passphrase); !is(err, envelope.Denied) || try == tries {
+				return err
+			}
+			tty.say("wrong passphrase, try again")
+		}
 	})
 }
 
 // newPassphrase returns a passphrase to lock what with, from file or, where
 // file is empty, asked for twice on the terminal.
-func (s *session) newPassphrase(what, file string) ([]byte, error) {
+func (s *session) newPassphrase(ctx context.Context, what, file string) (passphrase []byte, err error) {
 	if file != "" {
 		return readPassphraseFile(file)
 	}
-	return s.askTerminal(what+" needs a passphrase", func(ask asker) ([]byte, error) {
-		first, err := ask("New passphrase for " + what + ": ")
-		if err != nil {
-			return nil, err
+	err = s.askTerminal(what+" needs a passphrase", func(tty *terminal) error {
+		for try := 1; ; try++ {
+			if passphrase, err = tty.ask(ctx, "New passphrase for "+what+": "); err != nil {
+				return err
+			}
+			if len(passphrase) == 0 {
+				return envelope.WithHint(envelope.Errorf(envelope.Usage, "the passphrase is empty"),
+					"a service that starts by itself can do without one: --no-passphrase")
+			}
+			again, err := tty.ask(ctx, "The same again: ")
+			if err != nil || bytes.Equal(passphrase, again) {
+				return err
+			}
+			if try == tries {
+				return envelope.Errorf(envelope.Usage, "the two passphrases differ")
+			}
+			tty.say("the two passphrases differ, try again")
 		}
-		if len(first) == 0 {
-			return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "the passphrase is empty"),
-				"a service that starts by itself can do without one: --no-passphrase")
-		}
-		again, err := ask("The same again: ")
-		if err != nil {
-			return nil, err
-		}
-		if !bytes.Equal(first, again) {
-			return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "the two passphrases differ"), "try again")
-		}
-		return first, nil
 	})
+	return passphrase, err
 }
 
 // readPassphraseFile returns the first line of a file.
@@ -74,33 +94,50 @@ func readPassphraseFile(path string) ([]byte, error) {
 	return line, nil
 }
 
-// An asker shows a prompt and reads a line without showing it.
-type asker func(prompt string) ([]byte, error)
+// A terminal is the controlling terminal while something is asked on it, so
+// that standard input and output stay free for data.
+type terminal struct{ *os.File }
 
-// askTerminal lets f ask on the controlling terminal, so that standard input
-// and output stay free for data. why says what the answer is wanted for.
-func (s *session) askTerminal(why string, f func(asker) ([]byte, error)) ([]byte, error) {
+// askTerminal calls f with the controlling terminal. why says what the answer
+// is wanted for.
+func (s *session) askTerminal(why string, f func(*terminal) error) error {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
-		return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s, and there is no terminal to ask for the passphrase", why),
+		return envelope.WithHint(envelope.Errorf(envelope.Usage, "%s, and there is no terminal to ask for the passphrase", why),
 			"give it with --passphrase-file FILE or L2P_PASSPHRASE_FILE")
 	}
 	defer tty.Close()
 	fd := int(tty.Fd())
-	if state, err := term.GetState(fd); err == nil {
-		s.onTerminal(func() { _ = term.Restore(fd, state) })
-		defer s.onTerminal(nil)
+	state, err := term.GetState(fd)
+	if err != nil {
+		return envelope.Errorf(envelope.Other, "the terminal: %w", err)
 	}
-	return f(func(prompt string) ([]byte, error) {
-		fmt.Fprint(tty, printable(prompt))
-		line, err := term.ReadPassword(fd)
+	s.onTerminal(func() {
+		_ = term.Restore(fd, state)
 		fmt.Fprintln(tty)
-		if err != nil {
-			return nil, envelope.Errorf(envelope.Other, "reading the passphrase: %w", err)
-		}
-		if len(line) > maxPassphrase {
-			return nil, envelope.Errorf(envelope.Usage, "the passphrase has more than %d bytes", maxPassphrase)
-		}
-		return line, nil
 	})
+	defer s.onTerminal(nil)
+	return f(&terminal{tty})
 }
+
+// ask shows a prompt and reads a line without showing it.
+func (t *terminal) ask(ctx context.Context, prompt string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	fmt.Fprint(t, printable(prompt))
+	line, err := term.ReadPassword(int(t.Fd()))
+	fmt.Fprintln(t)
+	switch {
+	case err == io.EOF:
+		return nil, envelope.Errorf(envelope.Usage, "no passphrase was given")
+	case err != nil:
+		return nil, envelope.Errorf(envelope.Other, "reading the passphrase: %w", err)
+	case len(line) > maxPassphrase:
+		return nil, envelope.Errorf(envelope.Usage, "the passphrase has more than %d bytes", maxPassphrase)
+	}
+	return line, nil
+}
+
+// say shows a line.
+func (t *terminal) say(line string) { fmt.Fprintln(t, line) }

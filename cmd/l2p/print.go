@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/urfave/cli/v2"
+
 	"l2p/envelope"
 )
 
@@ -49,6 +51,14 @@ func (s *session) result(v any, text func(w io.Writer)) error {
 	text(w)
 	if w.err != nil {
 		return fileError(w.err)
+	}
+	return nil
+}
+
+// noResult refuses --json for a command whose output is content.
+func (s *session) noResult(c *cli.Context) error {
+	if s.json {
+		return usagef(c, "%s has no result to write as JSON, so --json has no place", c.Command.HelpName)
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func (s *session) checkFree(ctx context.Context, name envelope.Name, offline boo
 		return nil
 	}
 	if _, err := s.operatorIfUp(ctx); err != nil {
-		return nil // the box will say when the name is bound
+		return ctx.Err() // else the box will say when the name is bound
 	}
 	dir, err := s.directory(ctx)
 	if err != nil {

@@ -58,6 +58,10 @@ type putResult struct {
 
 func (s *session) put(c *cli.Context, name, path string) error {
 	ctx := c.Context
+	names, err := s.readerNames(c)
+	if err != nil {
+		return err
+	}
 	src, err := s.openPayload(ctx, path)
 	if err != nil {
 		return err
@@ -71,6 +75,9 @@ func (s *session) put(c *cli.Context, name, path string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkOwner(ctx, ref.Owner); err != nil {
+		return err
+	}
 	parent, err := s.newestRecord(ctx, node, ref)
 	if err != nil && !is(err, envelope.NotFound) {
 		return err
@@ -82,7 +89,14 @@ func (s *session) put(c *cli.Context, name, path string) error {
 	if parent != nil {
 		opts.Parent = parent.Version
 	}
-	if opts.Author, err = s.secrets(); err != nil {
+	asBefore := len(names) == 0 && !opts.Public && parent != nil && !parent.Header.Deleted
+	if !asBefore {
+		if opts.Readers, err = s.readers(c, names); err != nil {
+			return err
+		}
+	}
+	// What needs no key is checked.
+	if opts.Author, err = s.secrets(ctx); err != nil {
 		return err
 	}
 	identities, err := s.identities(ctx, true)
@@ -92,8 +106,10 @@ func (s *session) put(c *cli.Context, name, path string) error {
 	if opts.Owner, err = s.ownerSigner(ctx, ref.Owner, identities); err != nil {
 		return err
 	}
-	if err := s.putReaders(c, parent, identities, &opts); err != nil {
-		return err
+	if asBefore {
+		if err := s.readersAsBefore(ctx, parent, identities, &opts); err != nil {
+			return err
+		}
 	}
 	// An author made before there was a network may not be known to it yet, but
 	// then the node has let us in as its operator.
@@ -102,7 +118,11 @@ func (s *session) put(c *cli.Context, name, path string) error {
 			return err
 		}
 	}
-	reply, signed, err := s.putEnvelope(ctx, node, ref, src, opts)
+	left := "readers see nothing of it"
+	if parent != nil && !parent.Header.Deleted {
+		left = fmt.Sprintf("readers still see version %d", parent.Version.N)
+	}
+	reply, signed, err := s.putEnvelope(ctx, node, ref, src, opts, left+", and after a day the nodes drop what was sent")
 	if err != nil {
 		return err
 	}
@@ -126,23 +146,16 @@ func (s *session) putRef(ctx context.Context, name, owner string) (envelope.Ref,
 	return ref, err
 }
 
-// putReaders sets the readers that the flags say, or else those of the version
-// before.
-func (s *session) putReaders(c *cli.Context, parent *envelope.Record, identities []envelope.Identity, opts *envelope.SealOptions) error {
-	said := c.IsSet("to") || c.IsSet("readers") || c.Bool("public")
-	if said || parent == nil || parent.Header.Deleted {
-		var err error
-		opts.Readers, err = s.readers(c)
-		return err
-	}
-	if c.Bool("not-me") {
-		return usagef(c, "--not-me needs --to or --readers")
-	}
-	dir, err := s.directory(c.Context)
+// mostNamed is how many readers a remark names.
+const mostNamed = 5
+
+// readersAsBefore sets the readers that the version before has.
+func (s *session) readersAsBefore(ctx context.Context, parent *envelope.Record, identities []envelope.Identity, opts *envelope.SealOptions) error {
+	dir, err := s.directory(ctx)
 	if err != nil {
 		return err
 	}
-	before, err := envelope.NewOpener(c.Context, parent.Signed, envelope.OpenOptions{Identities: identities, Documents: dir})
+	before, err := envelope.NewOpener(ctx, parent.Signed, envelope.OpenOptions{Identities: identities, Documents: dir})
 	if is(err, envelope.NotReader) {
 		return envelope.WithHint(envelope.Errorf(envelope.Usage, "you can't see who may read version %d", parent.Version.N), "name the readers with --to")
 	}
@@ -150,45 +163,54 @@ func (s *session) putReaders(c *cli.Context, parent *envelope.Record, identities
 		return err
 	}
 	if parent.Header.Public() {
-		s.remark("for everybody, as version %d", parent.Version.N)
+		s.remark("nobody is named with --to, so it is for everybody, as version %d is", parent.Version.N)
 		opts.Public = true
 		return nil
 	}
+	var called []string
 	for _, id := range before.Particulars().Readers {
-		r, err := s.reader(c.Context, id.String())
+		r, err := s.reader(ctx, id.String())
 		if err != nil {
 			return err
 		}
 		opts.Readers = append(opts.Readers, r)
+		called = append(called, dir.short(ctx, id))
 	}
-	s.remark("for the %s of version %d", count(len(opts.Readers), "reader"), parent.Version.N)
+	if more := len(called) - mostNamed; more > 0 {
+		called = append(called[:mostNamed], fmt.Sprintf("%d more", more))
+	}
+	s.remark("nobody is named with --to, so it is for the readers of version %d: %s", parent.Version.N, strings.Join(called, ", "))
 	return nil
 }
 
 // putEnvelope seals src and stores it: the segments first and then, when all are
-// safe, the header, with which it is there.
-func (s *session) putEnvelope(ctx context.Context, node *netq.Client, ref envelope.Ref, src *source, opts envelope.SealOptions) (wire.PutReply, *envelope.Signed, error) {
+// safe, the header, with which it is there. left says what is so until then.
+func (s *session) putEnvelope(ctx context.Context, node *netq.Client, ref envelope.Ref, src *source, opts envelope.SealOptions, left string) (wire.PutReply, *envelope.Signed, error) {
 	sealer, err := envelope.NewSealer(opts)
 	if err != nil {
 		return wire.PutReply{}, nil, err
 	}
 	bar := s.newProgress(ref.Name, src.size)
 	defer bar.end()
+	s.leaves(left)
 	size, worst, err := sendPayload(ctx, node, sealer, ref.Owner, src, bar)
 	if err != nil {
-		return worst, nil, err
+		return worst, nil, envelope.WithHint(err, "%s", left)
 	}
 	signed, err := sealer.Header(&size)
 	if err != nil {
 		return worst, nil, err
 	}
+	left = fmt.Sprintf("`l2p history` tells whether version %d is there all the same", opts.Parent.N+1)
+	s.leaves(left)
 	reply, err := node.PutRecord(ctx, envelope.KindEnvelope, signed.Encode())
 	if is(err, envelope.Conflict) {
 		return worst, nil, envelope.WithHint(err, "somebody else was faster: see `l2p history`, get the newest version, and put yours again")
 	}
 	if err != nil {
-		return worst, nil, err
+		return worst, nil, envelope.WithHint(err, "%s", left)
 	}
+	s.leaves("")
 	if worst.Want > 0 && worst.Copies < reply.Copies {
 		reply.Copies = worst.Copies
 	}

@@ -27,9 +27,9 @@ func readerFlags() []cli.Flag {
 	}
 }
 
-// readers returns the recipients that readerFlags say: none for --public, else
-// at least one, and the agent that the command acts as unless --not-me.
-func (s *session) readers(c *cli.Context) ([]envelope.Recipient, error) {
+// readerNames returns whom readerFlags name, and the agent that the command acts
+// as unless --not-me; nobody for --public, and where nobody is named.
+func (s *session) readerNames(c *cli.Context) ([]string, error) {
 	names := c.StringSlice("to")
 	for _, file := range c.StringSlice("readers") {
 		more, err := readReadersFile(file)
@@ -41,17 +41,23 @@ func (s *session) readers(c *cli.Context) ([]envelope.Recipient, error) {
 	switch {
 	case c.Bool("public") && (len(names) > 0 || c.Bool("not-me")):
 		return nil, usagef(c, "a public envelope is for everybody, so --to, --readers and --not-me have no place")
-	case c.Bool("public"):
-		return nil, nil
-	case len(names) == 0:
-		return nil, usagef(c, "nobody to seal for: name readers with --to or --readers, or say --public")
+	case len(names) == 0 && c.Bool("not-me"):
+		return nil, usagef(c, "--not-me needs --to or --readers")
+	case len(names) == 0 || c.Bool("not-me"):
+		return names, nil
 	}
-	if !c.Bool("not-me") {
-		me, err := s.acting()
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, me.ID().String())
+	me, err := s.acting()
+	if err != nil {
+		return nil, err
+	}
+	return append(names, me.ID().String()), nil
+}
+
+// readers returns the recipients that go by names, each once: none for --public,
+// else at least one.
+func (s *session) readers(c *cli.Context, names []string) ([]envelope.Recipient, error) {
+	if len(names) == 0 && !c.Bool("public") {
+		return nil, usagef(c, "nobody to seal for: name readers with --to or --readers, or say --public")
 	}
 	var readers []envelope.Recipient
 	for _, name := range names {
@@ -66,13 +72,21 @@ func (s *session) readers(c *cli.Context) ([]envelope.Recipient, error) {
 	return readers, nil
 }
 
-// reader returns the recipient of an agent or group.
+// reader returns the recipient of an agent or group. For an own agent it asks no
+// network: the keystore has all its keys.
 func (s *session) reader(ctx context.Context, name string) (envelope.Recipient, error) {
 	dir, err := s.directory(ctx)
 	if err != nil {
 		return envelope.Recipient{}, err
 	}
-	d, err := dir.agent(ctx, name)
+	id, err := dir.resolve(ctx, name)
+	if err != nil {
+		return envelope.Recipient{}, err
+	}
+	if own, err := dir.store.Agent(id); err == nil {
+		return envelope.RecipientOf(own.Document)
+	}
+	d, err := dir.newest(ctx, id)
 	if err != nil {
 		return envelope.Recipient{}, err
 	}

@@ -53,6 +53,16 @@ func (s *session) ref(ctx context.Context, text string) (envelope.Ref, error) {
 	return ref, err
 }
 
+// refAt returns the place that a reference means, and the node to ask about it.
+func (s *session) refAt(ctx context.Context, text string) (envelope.Ref, *netq.Client, error) {
+	ref, err := s.ref(ctx, text)
+	if err != nil {
+		return ref, nil, err
+	}
+	node, err := s.memberNode(ctx)
+	return ref, node, err
+}
+
 // newestRecord gets the newest version of an envelope from the node, checks
 // who wrote it, and refuses one that is older than what was seen before. A
 // place where nothing is yet is an error of kind NotFound.
@@ -110,10 +120,30 @@ func (s *session) record(ctx context.Context, node *netq.Client, ref envelope.Re
 	return record, nil
 }
 
+// checkOwner refuses an owner for whom the agent that the command acts as can't
+// write: any other than itself and groups. Whether it is in the group only its
+// keys tell; see ownerSigner.
+func (s *session) checkOwner(ctx context.Context, owner envelope.AgentID) error {
+	me, err := s.acting()
+	if err != nil || owner == me.ID() {
+		return err
+	}
+	dir, err := s.directory(ctx)
+	if err != nil {
+		return err
+	}
+	doc, err := dir.newest(ctx, owner)
+	if err == nil && doc.Group == nil {
+		err = envelope.WithHint(envelope.Errorf(envelope.Denied, "only %s itself may write there", printable(title(doc))), "choose who acts with --as")
+	}
+	return err
+}
+
 // ownerSigner returns who signs for what an owner has: nil where that is the
-// author, else the group, whose keys one of the identities opens.
+// author, else the group, whose keys one of the identities opens. checkOwner has
+// let the owner pass.
 func (s *session) ownerSigner(ctx context.Context, owner envelope.AgentID, identities []envelope.Identity) (envelope.Signer, error) {
-	author, err := s.secrets()
+	author, err := s.secrets(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -129,10 +159,6 @@ func (s *session) ownerSigner(ctx context.Context, owner envelope.AgentID, ident
 		return nil, err
 	}
 	newest := chain[len(chain)-1]
-	denied := envelope.WithHint(envelope.Errorf(envelope.Denied, "only %s itself may write there", printable(title(newest))), "choose who acts with --as")
-	if newest.Group == nil {
-		return nil, denied
-	}
 	secrets, err := keystore.GroupSecrets(ctx, chain, identities)
 	if len(secrets) == 0 {
 		if is(err, envelope.NotReader) {

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"l2p/envelope"
+	"l2p/netq"
 	"l2p/netq/wire"
 )
 
@@ -24,29 +25,28 @@ func ringCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			var ref *envelope.Ref
-			if len(args) == 1 {
-				r, err := s.ref(c.Context, args[0])
-				if err != nil {
-					return err
+			var (
+				node *netq.Client
+				of   *envelope.Ref // nil: of no envelope
+			)
+			if len(args) == 0 {
+				node, err = s.memberNode(c.Context)
+			} else {
+				var ref envelope.Ref
+				if ref, node, err = s.refAt(c.Context, args[0]); err == nil {
+					_, err = s.record(c.Context, node, ref, 0)
 				}
-				ref = &r
+				of = &ref
 			}
-			node, err := s.memberNode(c.Context)
 			if err != nil {
 				return err
 			}
-			if ref != nil {
-				if _, err := s.record(c.Context, node, *ref, 0); err != nil {
-					return err
-				}
-			}
-			reply, err := node.Ring(c.Context, ref)
+			reply, err := node.Ring(c.Context, of)
 			if err != nil {
 				return err
 			}
 			return s.result(newRingResult(reply), func(w io.Writer) {
-				if ref == nil {
+				if of == nil {
 					printNodes(w, reply.Nodes)
 					return
 				}

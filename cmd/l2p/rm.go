@@ -24,11 +24,7 @@ func rmCommand(s *session) *cli.Command {
 				return err
 			}
 			ctx := c.Context
-			ref, err := s.ref(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			node, err := s.memberNode(ctx)
+			ref, node, err := s.refAt(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -39,7 +35,10 @@ func rmCommand(s *session) *cli.Command {
 			if parent.Header.Deleted {
 				return envelope.Errorf(envelope.NotFound, "%s is removed already", printable(ref.Name))
 			}
-			author, err := s.secrets()
+			if err := s.checkOwner(ctx, ref.Owner); err != nil {
+				return err
+			}
+			author, err := s.secrets(ctx)
 			if err != nil {
 				return err
 			}

@@ -31,21 +31,18 @@ func sealCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := s.noResult(c); err != nil {
+				return err
+			}
+			names, err := s.readerNames(c)
+			if err != nil {
+				return err
+			}
 			in, err := s.openInput(args)
 			if err != nil {
 				return err
 			}
 			defer in.Close()
-			opts := envelope.SealOptions{Public: c.Bool("public"), Title: c.String("title"), MediaType: c.String("media-type")}
-			if len(args) == 1 && args[0] != "-" {
-				opts.FileName = filepath.Base(args[0])
-			}
-			if opts.Readers, err = s.readers(c); err != nil {
-				return err
-			}
-			if opts.Author, err = s.secrets(); err != nil {
-				return err
-			}
 			kind := binaryOutput
 			if c.Bool("armor") {
 				kind = safeOutput
@@ -53,6 +50,16 @@ func sealCommand(s *session) *cli.Command {
 			out, err := s.createOutput(c.String("output"), kind, in.file)
 			if err != nil {
 				return err
+			}
+			opts := envelope.SealOptions{Public: c.Bool("public"), Title: c.String("title"), MediaType: c.String("media-type")}
+			if len(args) == 1 && args[0] != "-" {
+				opts.FileName = filepath.Base(args[0])
+			}
+			if opts.Readers, err = s.readers(c, names); err != nil {
+				return out.finish(err)
+			}
+			if opts.Author, err = s.secrets(c.Context); err != nil {
+				return out.finish(err)
 			}
 			return out.finish(sealTo(c.Context, out, in.source(), opts, c.Bool("armor")))
 		},

@@ -37,7 +37,8 @@ type session struct {
 
 	mu         sync.Mutex
 	unfinished map[string]bool // temporary files and folders to remove if a signal ends the run
-	restore    func()          // gives the terminal its echo back; nil: it has it
+	restore    func()          // gives the terminal back as it was; nil: nothing is asked on it
+	left       string          // what an interruption leaves; see leaves
 }
 
 func newSession(stdin io.Reader, stdout, stderr io.Writer) *session {
@@ -99,6 +100,32 @@ func (s *session) onTerminal(restore func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.restore = restore
+}
+
+// prompting reports whether an answer is awaited on the terminal.
+func (s *session) prompting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.restore != nil
+}
+
+// leaves notes what to tell if the run is interrupted from here on: what it
+// leaves behind; "" for nothing.
+func (s *session) leaves(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = what
+}
+
+// interrupted is the error of a run that a signal ended.
+func (s *session) interrupted() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := envelope.Errorf(envelope.Other, "interrupted")
+	if s.left != "" {
+		err = envelope.WithHint(err, "%s", s.left)
+	}
+	return err
 }
 
 // abandon cleans up after a run that a signal ended: it removes temporary files

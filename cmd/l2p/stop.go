@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -25,13 +27,10 @@ func stopCommand(s *session) *cli.Command {
 			}
 			dir := s.nodeDir()
 			if s.nodeAddr == "" {
-				runs, err := nodeRuns(dir)
-				if err != nil {
+				if runs, err := nodeRuns(dir); err != nil {
 					return err
-				}
-				if !runs {
-					s.remark("no node runs in %s", dir)
-					return nil
+				} else if !runs {
+					return s.printStopped("", "no node runs in "+dir)
 				}
 			}
 			node, err := s.node(c.Context)
@@ -41,12 +40,23 @@ func stopCommand(s *session) *cli.Command {
 			if err := node.Stop(c.Context); err != nil {
 				return err
 			}
-			if s.nodeAddr != "" {
-				return nil // its state is elsewhere
+			if s.nodeAddr == "" { // else its state is elsewhere
+				if err := waitStopped(c.Context, dir); err != nil {
+					return err
+				}
 			}
-			return waitStopped(c.Context, dir)
+			id := node.Welcome().Node.String()
+			return s.printStopped(id, "stopped "+id)
 		},
 	}
+}
+
+// printStopped says which node was stopped, "" for none.
+func (s *session) printStopped(node, text string) error {
+	result := struct {
+		Stopped string `json:"stopped,omitempty"` // the node's id
+	}{node}
+	return s.result(result, func(w io.Writer) { fmt.Fprintln(w, printable(text)) })
 }
 
 // waitStopped waits until no node runs in a state directory.
