@@ -3,8 +3,6 @@ package envelope
 import (
 	"context"
 	"io"
-
-	"github.com/zeebo/blake3"
 )
 
 // Export reads a sealed envelope from src up to its end, takes off what isn't
@@ -44,7 +42,7 @@ func Export(dst io.Writer, src io.Reader) error {
 	p := pipeline{
 		key:  [32]byte(h.SegmentKey),
 		read: func(b *batch) error { return readFrame(b, r, h) },
-		work: func(b *batch, hash *blake3.Hasher) error { return b.segment.verify(hash) },
+		work: func(b *batch) error { return b.segment.Verify() },
 		emit: func(b *batch) error {
 			_, err := dst.Write(b.segment.Data)
 			return err

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"filippo.io/age"
-	"github.com/zeebo/blake3"
 )
 
 // OpenOptions say who opens an envelope and whom they know.
@@ -164,17 +163,13 @@ func (o *Opener) Reader() AgentID { return o.reader }
 // some, is part of the plaintext: [Opener.Content] takes it off. Errors are of kind
 // Corrupt.
 func (o *Opener) Segment(dst []byte, s *Segment) ([]byte, error) {
-	return o.segment(dst, s, blake3.New())
-}
-
-func (o *Opener) segment(dst []byte, s *Segment, h *blake3.Hasher) ([]byte, error) {
 	if o.header == nil || s.ID.Key != [32]byte(o.header.SegmentKey) {
 		return nil, Errorf(Corrupt, "segment %d belongs to another envelope", s.ID.Index)
 	}
 	if err := o.payload.layout.check(s.ID.Index, s.Final, len(s.Data), o.header.Size); err != nil {
 		return nil, err
 	}
-	if err := s.verify(h); err != nil {
+	if err := s.Verify(); err != nil {
 		return nil, err
 	}
 	return o.payload.open(dst, s.Data, s.ID.Index, s.Final)
@@ -192,9 +187,9 @@ func (o *Opener) Segments(ctx context.Context, dst io.Writer, src io.Reader) err
 	p := pipeline{
 		key:  [32]byte(o.header.SegmentKey),
 		read: func(b *batch) error { return readFrame(b, src, o.header) },
-		work: func(b *batch, h *blake3.Hasher) error {
+		work: func(b *batch) error {
 			var err error
-			b.out, err = o.segment(b.outBuf[:0], &b.segment, h)
+			b.out, err = o.Segment(b.outBuf[:0], &b.segment)
 			return err
 		},
 		emit: func(b *batch) error {
@@ -302,7 +297,7 @@ func openAge(ctx context.Context, dst io.Writer, src *bufio.Reader, identities [
 			b.in, b.segment.Final, err = input.read(b.inBuf, MaxSegmentSize)
 			return err
 		},
-		work: func(b *batch, _ *blake3.Hasher) error {
+		work: func(b *batch) error {
 			err := sealedLayout.check(b.segment.ID.Index, b.segment.Final, len(b.in), nil)
 			if err == nil {
 				b.out, err = o.payload.open(b.outBuf[:0], b.in, b.segment.ID.Index, b.segment.Final)

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 
-	"github.com/zeebo/blake3"
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
@@ -103,19 +102,15 @@ func nonceOf(chunk uint64, last bool) *chunkNonce {
 }
 
 // seal appends the data of the segment with the given index to dst, which does
-// not overlap plain, and hashes it with h as long as it is in the cache.
-func (p *payload) seal(dst, plain []byte, index uint64, final bool, h *blake3.Hasher) []byte {
-	h.Reset()
+// not overlap plain.
+func (p *payload) seal(dst, plain []byte, index uint64, final bool) []byte {
 	if p.aead == nil {
-		h.Write(plain)
 		return append(dst, plain...)
 	}
 	for chunk := index * ChunksPerSegment; ; chunk++ {
 		n := min(len(plain), ChunkSize)
 		last := n == len(plain)
-		start := len(dst)
 		dst = p.aead.Seal(dst, nonceOf(chunk, final && last)[:], plain[:n], nil)
-		h.Write(dst[start:])
 		if last {
 			return dst
 		}

@@ -6,8 +6,6 @@ import (
 	"io"
 	"runtime"
 	"sync"
-
-	"github.com/zeebo/blake3"
 )
 
 // maxWorkers bounds the goroutines that seal or open one payload, and thereby
@@ -43,8 +41,8 @@ type pipeline struct {
 	// read fills b.in, b.segment.Final and what else it knows of b.segment.
 	// It is called by one worker at a time.
 	read func(b *batch) error
-	// work makes b.out of b.in, with a hasher of its own.
-	work func(b *batch, h *blake3.Hasher) error
+	// work makes b.out of b.in.
+	work func(b *batch) error
 	// emit passes b on. It is called on the goroutine that called run.
 	emit func(b *batch) error
 
@@ -88,7 +86,6 @@ func (p *pipeline) run(ctx context.Context) error {
 // workAll reads batches, taking turns with the other workers, and works on
 // them, until the final one, an error or the end of ctx.
 func (p *pipeline) workAll(ctx context.Context) {
-	h := blake3.New()
 	for {
 		var t turn
 		select {
@@ -108,7 +105,7 @@ func (p *pipeline) workAll(ctx context.Context) {
 			return
 		}
 		if b.segment.Final {
-			b.done <- p.work(b, h)
+			b.done <- p.work(b)
 			return
 		}
 		// There is more: it is for others, meanwhile.
@@ -118,7 +115,7 @@ func (p *pipeline) workAll(ctx context.Context) {
 		}
 		t.index++
 		p.turn <- t
-		b.done <- p.work(b, h)
+		b.done <- p.work(b)
 	}
 }
 

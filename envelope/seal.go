@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"filippo.io/age"
-	"github.com/zeebo/blake3"
 )
 
 // Magic is what an envelope begins with.
@@ -212,11 +211,11 @@ func (s *Sealer) seal(ctx context.Context, src io.Reader, emit func(*batch) erro
 			b.in, b.segment.Final, err = input.read(b.inBuf, SegmentPlainSize)
 			return err
 		},
-		work: func(b *batch, h *blake3.Hasher) error {
+		work: func(b *batch) error {
 			g := &b.segment
-			frame := s.payload.seal(b.outBuf[:SegmentFrameHeader], b.in, g.ID.Index, g.Final, h)
+			frame := s.payload.seal(b.outBuf[:SegmentFrameHeader], b.in, g.ID.Index, g.Final)
 			g.Data = frame[SegmentFrameHeader:]
-			g.sign(key, h)
+			g.sign(key)
 			g.appendFrameHeader(frame[:0])
 			b.out = frame
 			return nil

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 
-	"github.com/zeebo/blake3"
+	"l2p/envelope/internal/blake3"
 )
 
 // Sizes of the payload. An age chunk is 64 KiB of plaintext and a 16-byte tag;
@@ -116,34 +116,30 @@ func ReadSegment(r io.Reader, id SegmentID, buf []byte) (*Segment, error) {
 
 // Verify checks that the segment key signed s as it is: index, final flag and
 // data. Anybody can. Errors are of kind Corrupt.
-func (s *Segment) Verify() error { return s.verify(blake3.New()) }
-
-// verify is Verify with a hasher of the caller's, to be used again.
-func (s *Segment) verify(h *blake3.Hasher) error {
-	h.Reset()
-	h.Write(s.Data)
-	if !VerifyBytes(s.ID.Key[:], DomainSegment, segmentBody(s.ID.Index, s.Final, h), s.Signature[:]) {
+func (s *Segment) Verify() error {
+	if !VerifyBytes(s.ID.Key[:], DomainSegment, s.signedBody(), s.Signature[:]) {
 		return Errorf(Corrupt, "segment %d is not what the author sealed", s.ID.Index)
 	}
 	return nil
 }
 
-// sign signs s, whose data h has hashed.
-func (s *Segment) sign(key ed25519.PrivateKey, h *blake3.Hasher) {
-	copy(s.Signature[:], SignBytes(key, DomainSegment, segmentBody(s.ID.Index, s.Final, h)))
+// sign signs s with the segment key's private half.
+func (s *Segment) sign(key ed25519.PrivateKey) {
+	copy(s.Signature[:], SignBytes(key, DomainSegment, s.signedBody()))
 }
 
-// segmentBody returns what a segment's signature covers after the domain:
-// index, final flag, hash of the data.
-func segmentBody(index uint64, final bool, h *blake3.Hasher) []byte {
+// signedBody returns what the signature covers after the domain: index, final
+// flag, hash of the data.
+func (s *Segment) signedBody() []byte {
 	body := make([]byte, 0, 8+1+HashSize)
-	body = binary.BigEndian.AppendUint64(body, index)
-	if final {
+	body = binary.BigEndian.AppendUint64(body, s.ID.Index)
+	if s.Final {
 		body = append(body, 1)
 	} else {
 		body = append(body, 0)
 	}
-	return h.Sum(body)
+	hash := blake3.Sum(s.Data)
+	return append(body, hash[:]...)
 }
 
 // readAll fills buf from r. An early end is an error of kind Corrupt; other
