@@ -33,7 +33,7 @@ func TestSharedSegmentsStay(t *testing.T) {
 		for _, n := range c.order {
 			must(t, n.Store.DeleteRecord(v1.rec.Ref, v1.rec.Version))
 		}
-		time.Sleep(grace + 2*defaultPause)
+		time.Sleep(2 * defaultPause)
 		c.order[0].wantCourse(v2)
 		for range 3 {
 			c.join(c.add())
