@@ -120,7 +120,8 @@ func longEnvelopes(t testing.TB) []longEnvelope {
 	for name, sealed := range map[string][]byte{
 		"hybrid": s.sealed(t, plain, s.eve),
 		"public": s.sealed(t, plain),
-		"owned":  sealWith(t, plain, SealOptions{Author: s.adam, Owner: s.trainers, Name: "a/b", Readers: []Recipient{s.carl.recipient(t)}}),
+		"owned": sealWith(t, plain, SealOptions{Author: s.adam, Owner: s.trainers, Name: "a/b", Pad: true,
+			Readers: []Recipient{s.carl.recipient(t)}}),
 	} {
 		l := longEnvelope{name: name, plain: plain, sealed: sealed, opts: s.all()}
 		at := len(sealed)

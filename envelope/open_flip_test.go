@@ -15,6 +15,7 @@ func (s *stage) smallEnvelopes(t testing.TB) map[string][]byte {
 		"classic": s.sealed(t, []byte("for carl"), s.carl),
 		"public":  s.sealed(t, []byte("for all")),
 		"empty":   s.sealed(t, nil),
+		"padded":  sealWith(t, []byte("8 bytes."), SealOptions{Author: s.adam, Pad: true, Readers: []Recipient{s.carl.recipient(t)}}),
 		"owned": sealWith(t, []byte("x"), SealOptions{Author: s.adam, Owner: s.trainers, Name: "a/b", Title: "T",
 			Parent: Version{1, Hash{1}}, Readers: []Recipient{s.carl.recipient(t)}}),
 	}
