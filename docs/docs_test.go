@@ -239,3 +239,34 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		t.Error("found no link at all")
 	}
 }
+
+// TestAttacksHaveTests: the tests that security.md names are there.
+func TestAttacksHaveTests(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := make(map[string]bool)
+	for _, f := range goFiles(t, parser.SkipObjectResolution) {
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && f.test && fn.Recv == nil {
+				there[fn.Name.Name] = true
+			}
+		}
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z]+)(/[a-z]+`)?").FindAllStringSubmatch(string(text), -1)
+	if len(named) < 20 {
+		t.Fatalf("found only %d tests", len(named))
+	}
+	for _, n := range named {
+		if !there[n[1]] {
+			t.Errorf("security.md names %s, which isn't there", n[1])
+		}
+		if script := strings.Trim(n[2], "/`"); n[1] == "TestNet" && script != "x" {
+			if _, err := os.Stat(filepath.Join(root, "cmd/l2p/testdata/net", script+".txtar")); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
