@@ -35,7 +35,7 @@ func (a *Agentd) found(ctx context.Context, req *wire.Init) error {
 	if err != nil {
 		return err
 	}
-	key, err := admit.NewGossipKey()
+	key, err := admit.NewGossipKey(root, 1)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (a *Agentd) serveStranger(_ context.Context, req *netq.Request) (reply, err
 		return reply{body: wire.Admission{
 			RootKey:    n.roster.RootKey(),
 			Statements: n.roster.Statements(),
-			GossipKey:  n.gossipKey[:],
+			GossipKey:  n.currentGossipKey().Encode(),
 			Peers:      append(n.members.Peers(), wire.Peer{Node: a.self, Addr: a.addrs()[0]}),
 		}}, nil
 	})
@@ -209,10 +209,8 @@ func (a *Agentd) join(ctx context.Context, req *wire.Join) (*wire.JoinReply, err
 		return nil, err
 	}
 	defer a.changing.release()
-	if n := a.network(); n != nil {
-		if n.id == want {
-			return n.joined(), nil
-		}
+	n := a.network()
+	if n != nil && n.id != want {
 		if err := n.mayLeave(); err != nil {
 			return nil, err
 		}
@@ -222,6 +220,17 @@ func (a *Agentd) join(ctx context.Context, req *wire.Join) (*wire.JoinReply, err
 		return nil, err
 	}
 	admission, err := a.askAny(ctx, addrs, want, &wire.Ask{Request: request.Encode(), Secret: secret})
+	if n != nil && n.id == want {
+		// Nothing is to be done, unless the box has been expelled meanwhile.
+		if admission != nil {
+			n.learn(admission.Statements)
+		}
+		if n.takesPart(a.self) {
+			reply := n.joined()
+			reply.Already = true
+			return reply, nil
+		}
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -310,11 +319,10 @@ func (a *Agentd) enterByAdmission(ctx context.Context, want envelope.NetworkID, 
 	if len(adm.RootKey) != ed25519.PublicKeySize || envelope.NetworkIDOf(adm.RootKey) != want {
 		return envelope.Errorf(envelope.WrongNetwork, "the answer came from another network than %s", want)
 	}
-	var key admit.GossipKey
-	if len(adm.GossipKey) != len(key) {
-		return envelope.Errorf(envelope.Corrupt, "the answer has a gossip key of %d bytes", len(adm.GossipKey))
+	key, err := admit.ParseGossipKey(adm.GossipKey, adm.RootKey)
+	if err != nil {
+		return err
 	}
-	copy(key[:], adm.GossipKey)
 	if n := a.network(); n != nil {
 		if err := a.quit(ctx, n); err != nil {
 			return err

@@ -85,6 +85,9 @@ func (a *Agentd) serveNode(ctx context.Context, req *netq.Request) (reply, error
 	case wire.TypeRoster:
 		return decoded(req, func(r *wire.RosterRequest) (reply, error) {
 			answer, err := n.serveRoster(r)
+			if err == nil {
+				err = n.exchangeGossipKey(r, answer)
+			}
 			return reply{body: answer}, err
 		})
 	}

@@ -54,7 +54,7 @@ func (a *Agentd) quit(ctx context.Context, n *network) error {
 			return err
 		}
 	}
-	if others := len(n.others()); others > 0 && n.tellRevocations(ctx) == 0 {
+	if others := len(n.others()); others > 0 && n.tellRevocations(ctx, nil) == 0 {
 		return envelope.WithHint(
 			envelope.Errorf(envelope.Unavailable, "none of the %d other nodes could be told that this box leaves", others),
 			"try again when one is up")
@@ -69,9 +69,10 @@ func (a *Agentd) quit(ctx context.Context, n *network) error {
 	return nil
 }
 
-// tellRevocations passes on all revocations, this box's own among them, and
-// returns how many nodes know of it now. A node that refuses to talk knows.
-func (n *network) tellRevocations(ctx context.Context) int {
+// tellRevocations passes on all revocations, and with them a gossip key unless
+// it is nil, and returns how many nodes know of them now. A node that refuses to
+// talk to this box knows that this box goes.
+func (n *network) tellRevocations(ctx context.Context, key []byte) int {
 	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
 	revocations := slices.DeleteFunc(n.roster.Statements(), func(s wire.Statement) bool { return s.Kind != wire.StatementRevocation })
@@ -79,17 +80,11 @@ func (n *network) tellRevocations(ctx context.Context) int {
 	var all sync.WaitGroup
 	for _, id := range n.others() {
 		all.Go(func() {
-			var err error
-			for part := range slices.Chunk(revocations, wire.MaxStatementsAtOnce) {
-				request := wire.RosterRequest{Have: n.roster.Hashes(), Statements: part}
-				if _, err = n.call(ctx, id, wire.TypeRoster, request, nil, nil); err != nil {
-					break
-				}
-			}
+			err := n.give(ctx, id, revocations, key)
 			if err == nil || envelope.KindOf(err) == envelope.Denied {
 				told.Add(1)
 			} else {
-				n.node.log.Debug("a node doesn't know yet that this box goes", "node", id, "err", err)
+				n.node.log.Debug("a node doesn't know yet who goes", "node", id, "err", err)
 			}
 		})
 	}

@@ -22,7 +22,6 @@ type network struct {
 	id          envelope.NetworkID
 	boxName     string
 	credentials []byte // encoded wire.Credentials
-	gossipKey   admit.GossipKey
 	roster      *admit.Roster
 	issuer      *admit.Issuer // nil unless this box is the founder
 	members     *member.Members
@@ -35,9 +34,11 @@ type network struct {
 	news   chan []wire.Statement // to merge, from handshakes
 	moved  chan struct{}         // nodes came, went or have other addresses
 
+	keyChange   sync.Mutex // held while the gossip key is replaced, on disk too
 	mu          sync.Mutex
 	ring        *ring.Ring
 	founderNode envelope.NodeID // zero: not known yet
+	gossipKey   admit.GossipKey
 }
 
 // resume starts the network that the state directory knows, if there is one
@@ -54,7 +55,7 @@ func (a *Agentd) resume() error {
 		a.log.Warn("the box has no valid certificate in the network that it knows", "network", roster.Network())
 		return nil
 	}
-	key, err := admit.ReadGossipKey(a.state.path(fileGossipKey))
+	key, err := admit.ReadGossipKey(a.state.path(fileGossipKey), roster.RootKey())
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (n *network) start() (err error) {
 	n.members, err = member.New(member.Config{
 		Endpoint:        a.endpoint,
 		Key:             a.nodeKey,
-		GossipKey:       n.gossipKey,
+		GossipKey:       n.gossipKey.Key,
 		Advertise:       a.addrs()[0],
 		Allowed:         n.takesPart,
 		Digest:          n.roster.Digest,

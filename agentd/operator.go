@@ -13,7 +13,7 @@ import (
 func operatorOnly(t wire.Type) bool {
 	switch t {
 	case wire.TypeInit, wire.TypeInvite, wire.TypeJoin, wire.TypeLookAt, wire.TypePending,
-		wire.TypeAdmit, wire.TypeLeave, wire.TypeBind, wire.TypeStop:
+		wire.TypeAdmit, wire.TypeExpel, wire.TypeLeave, wire.TypeBind, wire.TypeStop:
 		return true
 	}
 	return false
@@ -32,6 +32,8 @@ func (a *Agentd) serveOperator(ctx context.Context, req *netq.Request) (reply, e
 		a.log.Info("the operator asks the node to stop")
 		time.AfterFunc(stopDelay, a.stop) // the reply goes first
 		return reply{}, nil
+	case wire.TypeExpel:
+		return decoded(req, func(b *wire.Expel) (reply, error) { return answer(a.expel(ctx, b)) })
 	case wire.TypeLeave:
 		return reply{}, a.leave(ctx)
 	}

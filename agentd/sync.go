@@ -114,18 +114,28 @@ func (n *network) syncWith(ctx context.Context, id envelope.NodeID) error {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	var r wire.RosterReply
-	if _, err := n.call(ctx, id, wire.TypeRoster, wire.RosterRequest{Have: n.roster.Hashes()}, nil, &r); err != nil {
+	if _, err := n.call(ctx, id, wire.TypeRoster, wire.RosterRequest{Have: n.roster.Hashes(), GossipSerial: n.currentGossipKey().Serial}, nil, &r); err != nil {
 		return err
 	}
 	if r.Network != n.id {
 		return envelope.Errorf(envelope.WrongNetwork, "node %s speaks of another network", id.Short())
 	}
 	n.learn(r.Statements)
+	if len(r.GossipKey) > 0 {
+		if err := n.learnGossipKey(r.GossipKey); err != nil {
+			return err
+		}
+	}
 	wanted := make(map[envelope.Hash]bool, len(r.Want))
 	for _, h := range r.Want {
 		wanted[h] = true
 	}
-	if len(wanted) == 0 {
+	// What it lacks goes there: the key last, when it knows who is to have none.
+	var key []byte
+	if own := n.currentGossipKey(); r.GossipSerial < own.Serial {
+		key = own.Encode()
+	}
+	if len(wanted) == 0 && key == nil {
 		return nil
 	}
 	// Everything but what is wanted counts as known there.
@@ -137,12 +147,21 @@ func (n *network) syncWith(ctx context.Context, id envelope.NodeID) error {
 		}
 	}
 	give, _ := n.roster.Missing(rest)
-	for len(give) > 0 {
-		part := give[:min(len(give), wire.MaxStatementsAtOnce)]
-		give = give[len(part):]
-		if _, err := n.call(ctx, id, wire.TypeRoster, wire.RosterRequest{Have: n.roster.Hashes(), Statements: part}, nil, &r); err != nil {
+	return n.give(ctx, id, give, key)
+}
+
+// give passes statements on to a node, and with the last of them a gossip key
+// unless it is nil.
+func (n *network) give(ctx context.Context, id envelope.NodeID, statements []wire.Statement, key []byte) error {
+	for {
+		part := statements[:min(len(statements), wire.MaxStatementsAtOnce)]
+		statements = statements[len(part):]
+		request := wire.RosterRequest{Have: n.roster.Hashes(), Statements: part, GossipSerial: n.currentGossipKey().Serial}
+		if len(statements) == 0 {
+			request.GossipKey = key
+		}
+		if _, err := n.call(ctx, id, wire.TypeRoster, request, nil, &wire.RosterReply{}); err != nil || len(statements) == 0 {
 			return err
 		}
 	}
-	return nil
 }

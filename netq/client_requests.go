@@ -216,6 +216,14 @@ func (c *Client) Bind(ctx context.Context, bind wire.Bind) error {
 	return c.call(ctx, wire.TypeBind, bind, nil)
 }
 
+// Expel takes a box out of the network for good. Its nodes get no handshake any
+// more as soon as others know.
+func (c *Client) Expel(ctx context.Context, box envelope.AgentID) (wire.ExpelReply, error) {
+	var reply wire.ExpelReply
+	err := c.call(ctx, wire.TypeExpel, wire.Expel{Box: box}, &reply)
+	return reply, err
+}
+
 // Stop ends the node.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.call(ctx, wire.TypeStop, wire.Empty{}, nil)

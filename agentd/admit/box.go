@@ -2,10 +2,7 @@ package admit
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/hex"
 	"slices"
-	"strings"
 	"time"
 
 	"l2p/envelope"
@@ -89,36 +86,4 @@ func (r *Roster) revoke(key ed25519.PrivateKey, left bool, now time.Time, match 
 		revocations = append(revocations, wire.Statement{Kind: wire.StatementRevocation, Data: s.Encode()})
 	}
 	return revocations, nil
-}
-
-// A GossipKey seals the gossip between the nodes of a network, which all share
-// it. It keeps strangers out and proves nothing about which member speaks.
-type GossipKey [32]byte
-
-// NewGossipKey draws a key, for a new network.
-func NewGossipKey() (GossipKey, error) {
-	var k GossipKey
-	_, err := rand.Read(k[:])
-	return k, err
-}
-
-// ReadGossipKey reads the key from a file of 64 hexadecimal digits and a
-// newline. An error of kind NotFound says that there is none.
-func ReadGossipKey(path string) (GossipKey, error) {
-	var k GossipKey
-	data, err := readFile(path, 2*int64(len(k))+1)
-	if err != nil {
-		return k, err
-	}
-	b, err := hex.DecodeString(strings.TrimSuffix(string(data), "\n"))
-	if err != nil || len(b) != len(k) {
-		return k, damaged(path, envelope.Errorf(envelope.Corrupt, "it has no 64 hexadecimal digits"))
-	}
-	copy(k[:], b)
-	return k, nil
-}
-
-// Write replaces the file, mode 0600.
-func (k GossipKey) Write(path string) error {
-	return writeFile(path, []byte(hex.EncodeToString(k[:])+"\n"))
 }

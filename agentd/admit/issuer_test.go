@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -405,21 +406,35 @@ func TestLeaveAndExpel(t *testing.T) {
 func TestGossipKey(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "gossip.key")
-	_, err := ReadGossipKey(path)
+	pub := root.Public().(ed25519.PublicKey)
+	_, err := ReadGossipKey(path, pub)
 	wantKind(t, "no file", err, envelope.NotFound)
-	k := must(NewGossipKey())
+	k := must(NewGossipKey(root, 7))
 	if err := k.Write(path); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := ReadGossipKey(path); err != nil || got != k || k == (GossipKey{}) {
+	if got, err := ReadGossipKey(path, pub); err != nil || got.Key != k.Key || got.Serial != 7 || k.Key == [32]byte{} {
 		t.Errorf("came back another key: %v", err)
 	}
-	for _, bad := range []string{"", "abc\n", fmt.Sprintf("%064d\n\n", 0), fmt.Sprintf("%063dx\n", 0)} {
-		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
-			t.Fatal(err)
+	_, err = ReadGossipKey(path, key(3).Public().(ed25519.PublicKey))
+	wantKind(t, "another network's", err, envelope.Corrupt)
+	if other := must(NewGossipKey(root, 7)); other.Key == k.Key {
+		t.Error("two keys are the same")
+	}
+	_, err = NewGossipKey(root, 0)
+	wantKind(t, "serial 0", err, envelope.Corrupt)
+	whole := k.Encode()
+	for n := range whole {
+		cut := slices.Clone(whole)
+		cut[n] ^= 1
+		for _, bad := range [][]byte{whole[:n], cut} {
+			if err := os.WriteFile(path, bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadGossipKey(path, pub); envelope.KindOf(err) != envelope.Corrupt {
+				t.Fatalf("damaged at %d: %v", n, err)
+			}
 		}
-		_, err := ReadGossipKey(path)
-		wantKind(t, fmt.Sprintf("%q", bad), err, envelope.Corrupt)
 	}
 }
 

@@ -31,7 +31,7 @@ type Config struct {
 	Endpoint *netq.Endpoint
 	// Key is the node's key.
 	Key ed25519.PrivateKey
-	// GossipKey is shared by all nodes of the network.
+	// GossipKey is shared by all nodes of the network; see ReplaceGossipKey.
 	GossipKey [32]byte
 	// Advertise is where other nodes reach this one: an IP address and port.
 	Advertise string
@@ -77,7 +77,7 @@ type Members struct {
 	self   envelope.NodeID
 	ip     net.IP
 	port   uint16
-	sealer sealer
+	sealer *sealer
 
 	ctx    context.Context // ends with Shutdown
 	cancel context.CancelFunc
@@ -252,6 +252,10 @@ func (m *Members) Saw(p wire.Peer) { m.remember(p) }
 
 // RosterChanged tells other nodes of this node's new digest.
 func (m *Members) RosterChanged() { signal(m.told) }
+
+// ReplaceGossipKey seals packets with another key from now on. For a few seconds
+// those that come under the key before are read as well.
+func (m *Members) ReplaceGossipKey(key [32]byte) error { return m.sealer.replace(key) }
 
 // ServeStream answers a push/pull on a stream that a node has opened. It
 // returns when the stream is done with or ctx ends.

@@ -4,6 +4,8 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
+	"sync"
+	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -25,34 +27,70 @@ const (
 	packetDomain   = "l2p gossip v1\n"
 )
 
-// A sealer seals and opens packets.
-type sealer struct{ aead cipher.AEAD }
-
-func newSealer(key [32]byte) (sealer, error) {
-	aead, err := chacha20poly1305.NewX(key[:])
-	return sealer{aead}, err
+// A sealer seals and opens packets. Where the key has just been replaced it
+// opens those under the one before as well, while that reaches the others.
+type sealer struct {
+	mu       sync.Mutex
+	key      [32]byte
+	aead     cipher.AEAD
+	previous cipher.AEAD // nil: none
+	until    time.Time   // previous is used
 }
 
-func (s sealer) seal(message []byte) ([]byte, error) {
+const previousKeyFor = 5 * time.Second
+
+func newSealer(key [32]byte) (*sealer, error) {
+	aead, err := chacha20poly1305.NewX(key[:])
+	return &sealer{key: key, aead: aead}, err
+}
+
+// replace seals with key from now on.
+func (s *sealer) replace(key [32]byte) error {
+	aead, err := chacha20poly1305.NewX(key[:])
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if key != s.key {
+		s.previous, s.until = s.aead, time.Now().Add(previousKeyFor)
+		s.key, s.aead = key, aead
+	}
+	return nil
+}
+
+// keys returns the keys that packets may be sealed with, the current one first.
+func (s *sealer) keys() []cipher.AEAD {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.previous != nil && time.Now().Before(s.until) {
+		return []cipher.AEAD{s.aead, s.previous}
+	}
+	return []cipher.AEAD{s.aead}
+}
+
+func (s *sealer) seal(message []byte) ([]byte, error) {
 	packet := make([]byte, 1+chacha20poly1305.NonceSizeX, len(message)+packetOverhead)
 	packet[0] = packetVersion
 	if _, err := rand.Read(packet[1:]); err != nil {
 		return nil, err
 	}
-	return s.aead.Seal(packet, packet[1:], message, []byte(packetDomain)), nil
+	return s.keys()[0].Seal(packet, packet[1:], message, []byte(packetDomain)), nil
 }
 
 // open returns the message in a packet, or nil where it isn't one of this
 // network's members'.
-func (s sealer) open(packet []byte) []byte {
+func (s *sealer) open(packet []byte) []byte {
 	if len(packet) <= packetOverhead || packet[0] != packetVersion {
 		return nil
 	}
-	message, err := s.aead.Open(nil, packet[1:1+chacha20poly1305.NonceSizeX], packet[1+chacha20poly1305.NonceSizeX:], []byte(packetDomain))
-	if err != nil {
-		return nil
+	nonce, sealed := packet[1:1+chacha20poly1305.NonceSizeX], packet[1+chacha20poly1305.NonceSizeX:]
+	for _, aead := range s.keys() {
+		if message, err := aead.Open(nil, nonce, sealed, []byte(packetDomain)); err == nil {
+			return message
+		}
 	}
-	return message
+	return nil
 }
 
 // memberlist's message types (its net.go), as far as packets and streams of

@@ -7,19 +7,52 @@ import (
 	"net"
 	"runtime"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
 
 	"l2p/envelope"
 )
 
-func testSealer(t testing.TB, key byte) sealer {
+func testSealer(t testing.TB, key byte) *sealer {
 	t.Helper()
 	s, err := newSealer([32]byte{key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// Under a new key the old one is good for a few seconds more, and not longer.
+func TestReplaceKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		seal := func(s *sealer) []byte {
+			packet, err := s.seal([]byte{msgPing})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return packet
+		}
+		slow, fast := testSealer(t, 1), testSealer(t, 1)
+		if err := fast.replace([32]byte{2}); err != nil {
+			t.Fatal(err)
+		}
+		if fast.open(seal(slow)) == nil {
+			t.Error("deaf to those who haven't heard of the new key")
+		}
+		if slow.open(seal(fast)) != nil {
+			t.Error("sealed with the old key")
+		}
+		time.Sleep(previousKeyFor)
+		if fast.open(seal(slow)) != nil {
+			t.Error("the old key is good for ever")
+		}
+		if err := slow.replace([32]byte{2}); err != nil || slow.open(seal(fast)) == nil {
+			t.Errorf("the new key doesn't open (%v)", err)
+		}
+	})
 }
 
 func TestSeal(t *testing.T) {

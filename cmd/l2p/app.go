@@ -20,6 +20,10 @@ func commands(s *session) []*cli.Command {
 	return []*cli.Command{
 		agentCommand(s),
 		groupCommand(s),
+		unlockCommand(s),
+		lockCommand(s),
+		loginCommand(s),
+		logoutCommand(s),
 		sealCommand(s),
 		openCommand(s),
 		inspectCommand(s),
@@ -35,10 +39,12 @@ func commands(s *session) []*cli.Command {
 		joinCommand(s),
 		admitCommand(s),
 		leaveCommand(s),
+		expelCommand(s),
 		discoverCommand(s),
 		statusCommand(s),
 		stopCommand(s),
 		manCommand(s),
+		keepUnlockedCommand(s),
 	}
 }
 
@@ -126,7 +132,7 @@ func run(ctx context.Context, s *session, args []string) int {
 		err = app.RunContext(ctx, append([]string{"l2p"}, args...))
 	}
 	if err != nil && ctx.Err() != nil { // whatever the interrupted call made of it
-		err = envelope.Errorf(envelope.KindOf(err), "interrupted")
+		err = s.interrupted()
 	}
 	return s.finish(err)
 }

@@ -53,10 +53,12 @@ func joinCommand(s *session) *cli.Command {
 				}
 				want = join.Network
 			}
-			if node.Welcome().Network == want {
-				return s.printAlreadyIn(node.Welcome(), join.BoxName)
+			if in := node.Welcome(); in.Network != want {
+				err = checkAlone(c.Context, node)
+			} else if in.BoxName != join.BoxName {
+				err = envelope.Errorf(envelope.Conflict, "this box is %s of the network %s already, so it can't be %s", in.BoxName, in.Network, join.BoxName)
 			}
-			if err := checkAlone(c.Context, node); err != nil {
+			if err != nil {
 				return err
 			}
 			reply, err := s.joinAndWait(c.Context, node, join)
@@ -65,6 +67,10 @@ func joinCommand(s *session) *cli.Command {
 			}
 			result := joinResult{reply.Network.String(), reply.BoxName, reply.Boxes}
 			return s.result(result, func(w io.Writer) {
+				if reply.Already {
+					fmt.Fprintf(w, "this box is %s of the network %s already\n", printable(reply.BoxName), reply.Network)
+					return
+				}
 				fmt.Fprintf(w, "%s is in the network %s", printable(reply.BoxName), reply.Network)
 				if reply.Boxes > 0 {
 					fmt.Fprintf(w, ", with %s now", count(int(reply.Boxes), "box"))
@@ -80,16 +86,6 @@ type joinResult struct {
 	Network string `json:"network"`
 	Box     string `json:"box"`
 	Boxes   uint   `json:"boxes,omitempty"` // of the network now, where the node says so
-}
-
-// printAlreadyIn says that nothing is to be done, which is no error unless the
-// box goes by another name than the wanted one.
-func (s *session) printAlreadyIn(in wire.Welcome, wanted string) error {
-	text := fmt.Sprintf("this box is %s of the network %s already", in.BoxName, in.Network)
-	if in.BoxName != wanted {
-		return envelope.Errorf(envelope.Conflict, "%s, so it can't be %s", text, wanted)
-	}
-	return s.result(joinResult{Network: in.Network.String(), Box: in.BoxName}, func(w io.Writer) { fmt.Fprintln(w, printable(text)) })
 }
 
 // parseJoin finds out what the argument of join is, and where a ticket says so

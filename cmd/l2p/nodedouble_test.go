@@ -200,7 +200,7 @@ func (d *doubleNode) answer(r *netq.Request) (any, []byte, error) {
 	case wire.TypeJoin:
 		ask, err := decoded[wire.Join](r)
 		d.waits--
-		return wire.JoinReply{Waiting: d.waits >= 0, Request: envelope.Hash{1}, Network: d.network, BoxName: ask.BoxName, Boxes: 2}, nil, err
+		return wire.JoinReply{Waiting: d.waits >= 0, Request: envelope.Hash{1}, Network: d.network, BoxName: ask.BoxName, Boxes: 2, Already: ask.BoxName == "a-tech" && !d.alone}, nil, err
 	case wire.TypePending:
 		return wire.PendingReply{Requests: d.pending}, nil, nil
 	case wire.TypeAdmit:

@@ -60,6 +60,15 @@ type Revocation struct {
 	Left bool `cbor:"5,keyasint,omitempty"`
 }
 
+// A GossipKey is the key under which the nodes of a network seal their gossip.
+// The root key signs it. Of two the one with the higher Serial holds.
+type GossipKey struct {
+	Format  uint               `cbor:"1,keyasint"` // 1
+	Network envelope.NetworkID `cbor:"2,keyasint"`
+	Serial  uint64             `cbor:"3,keyasint"` // 1 and up
+	Key     [32]byte           `cbor:"4,keyasint"`
+}
+
 // Credentials prove that a node belongs to a network. A node's TLS certificate
 // carries them in an extension of its own.
 type Credentials struct {

@@ -274,6 +274,36 @@ func VerifyBoxCert(s *envelope.Signed, rootKey ed25519.PublicKey) (*BoxCert, err
 	return c, nil
 }
 
+// VerifyGossipKey parses a gossip key and checks the root key's signature.
+func VerifyGossipKey(s *envelope.Signed, rootKey ed25519.PublicKey) (*GossipKey, error) {
+	var k GossipKey
+	if err := decodeBody(s, "gossip key", 1, &k); err != nil {
+		return nil, err
+	}
+	if err := k.check(); err != nil {
+		return nil, err
+	}
+	if !envelope.VerifyBytes(rootKey, envelope.DomainGossipKey, s.Body, s.Signatures[0].Bytes) {
+		return nil, envelope.Errorf(envelope.Corrupt, "gossip key: the root key's signature is wrong")
+	}
+	return &k, nil
+}
+
+func (k *GossipKey) check() error {
+	const what = "gossip key"
+	switch {
+	case k.Format != 1:
+		return malformed(what, "format")
+	case k.Network.IsZero():
+		return malformed(what, "network")
+	case k.Serial == 0:
+		return malformed(what, "serial")
+	case k.Key == [32]byte{}:
+		return malformed(what, "key")
+	}
+	return nil
+}
+
 // VerifyNodeCert parses a node certificate and checks the signatures of the
 // box's key and of the node's.
 func VerifyNodeCert(s *envelope.Signed, boxKey ed25519.PublicKey) (*NodeCert, error) {

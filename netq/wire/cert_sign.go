@@ -35,6 +35,14 @@ func SignRevocation(r *Revocation, key ed25519.PrivateKey) (*envelope.Signed, er
 	return signBody(r, envelope.DomainRevocation, key)
 }
 
+// SignGossipKey checks k and signs it with the network's root key.
+func SignGossipKey(k *GossipKey, root ed25519.PrivateKey) (*envelope.Signed, error) {
+	if err := k.check(); err != nil {
+		return nil, err
+	}
+	return signBody(k, envelope.DomainGossipKey, root)
+}
+
 // SignJoinRequest checks r and signs it with the box's key, whose public half
 // r names.
 func SignJoinRequest(r *JoinRequest, box ed25519.PrivateKey) (*envelope.Signed, error) {

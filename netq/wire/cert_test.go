@@ -373,6 +373,7 @@ func FuzzCertificates(f *testing.F) {
 	f.Add(creds.Node)
 	f.Add(must(SignRevocation(testRevocation(envelope.Hash{1}), rootKey)).Encode())
 	f.Add(must(SignJoinRequest(testJoinRequest(), boxKey)).Encode())
+	f.Add(must(SignGossipKey(&GossipKey{Format: 1, Network: envelope.NetworkIDOf(public(rootKey)), Serial: 1, Key: [32]byte{1}}, rootKey)).Encode())
 	f.Add(must(envelope.Encode(creds)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if c, err := ParseCredentials(data); err == nil {
@@ -394,5 +395,6 @@ func FuzzCertificates(f *testing.F) {
 			t.Fatal("ParseNodeCert let a bad certificate through")
 		}
 		_, _ = ParseRevocation(s)
+		_, _ = VerifyGossipKey(s, public(rootKey))
 	})
 }

@@ -66,6 +66,8 @@ func bodies() map[wire.Type]any {
 		wire.TypeLeave:        wire.Empty{},
 		wire.TypeBind:         wire.Bind{Name: "adam", Agent: agent, Replace: true},
 		wire.TypeStop:         wire.Empty{},
+		wire.TypeExpel:        wire.Expel{Box: agent},
+		wire.TypeExpelReply:   wire.ExpelReply{Told: 1, Others: 2},
 		wire.TypePing:         wire.Empty{},
 		wire.TypeGossip:       wire.Empty{},
 		wire.TypeAsk:          wire.Ask{Request: []byte("request"), Secret: make([]byte, 16)},

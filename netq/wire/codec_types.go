@@ -85,6 +85,8 @@ var kinds = map[Type]kind{
 	TypeLeave:        {name: "Leave", from: FromClient, reply: TypeOK},
 	TypeBind:         {name: "Bind", from: FromClient, reply: TypeOK},
 	TypeStop:         {name: "Stop", from: FromClient, reply: TypeOK},
+	TypeExpel:        {name: "Expel", from: FromClient, reply: TypeExpelReply},
+	TypeExpelReply:   {name: "ExpelReply"},
 
 	TypePing:   {name: "Ping", from: FromNode, reply: TypeOK},
 	TypeGossip: {name: "Gossip", from: FromNode},

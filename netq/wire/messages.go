@@ -63,6 +63,8 @@ const (
 	TypeLeave        Type = 60 // Empty                                 -> OK
 	TypeBind         Type = 61 // Bind                                  -> OK
 	TypeStop         Type = 62 // Empty                                 -> OK
+	TypeExpel        Type = 63 // Expel                                 -> ExpelReply
+	TypeExpelReply   Type = 64
 )
 
 // Between nodes only.
@@ -292,6 +294,12 @@ type RosterRequest struct {
 	// Statements are those that the answering node said it wants, at most
 	// MaxStatementsAtOnce. Refused from clients.
 	Statements []Statement `cbor:"2,keyasint,omitempty"`
+	// GossipSerial is the serial of the caller's gossip key; zero from clients.
+	GossipSerial uint64 `cbor:"3,keyasint,omitzero"`
+	// GossipKey is the caller's gossip key, the encoding of an
+	// envelope.Signed, where the answering node has said that its own is older.
+	// Refused from clients.
+	GossipKey []byte `cbor:"4,keyasint,omitempty"`
 }
 
 // MaxStatementsAtOnce bounds the statements of one RosterRequest, so that they
@@ -306,6 +314,10 @@ type RosterReply struct {
 	Statements []Statement        `cbor:"3,keyasint"`
 	// Want are the hashes of the statements that the answering node lacks.
 	Want []envelope.Hash `cbor:"4,keyasint,omitempty"`
+	// GossipSerial is the serial of the answering node's gossip key, and
+	// GossipKey that key where the caller's is older. Clients get neither.
+	GossipSerial uint64 `cbor:"5,keyasint,omitzero"`
+	GossipKey    []byte `cbor:"6,keyasint,omitempty"`
 }
 
 // Init makes a new network with this box as its founder.
@@ -340,6 +352,8 @@ type JoinReply struct {
 	Network envelope.NetworkID `cbor:"3,keyasint"`
 	BoxName string             `cbor:"4,keyasint"`
 	Boxes   uint               `cbor:"5,keyasint,omitzero"` // in the network now
+	// Already says that the box was in the network before, so nothing was done.
+	Already bool `cbor:"6,keyasint,omitempty"`
 }
 
 // LookAt asks which network is at an address, before joining it.
@@ -382,6 +396,17 @@ type Bind struct {
 	Replace bool `cbor:"3,keyasint,omitempty"`
 }
 
+// Expel takes a box out of the network for good.
+type Expel struct {
+	Box envelope.AgentID `cbor:"1,keyasint"`
+}
+
+// ExpelReply says how many of the other nodes know of it already.
+type ExpelReply struct {
+	Told   uint `cbor:"1,keyasint"`
+	Others uint `cbor:"2,keyasint"`
+}
+
 // Ask asks for admission: with the secret of a ticket, or to wait for the
 // operator.
 type Ask struct {
@@ -394,7 +419,7 @@ type Ask struct {
 type Admission struct {
 	RootKey    []byte      `cbor:"1,keyasint"`
 	Statements []Statement `cbor:"2,keyasint"` // the roster, the new box's certificate included
-	GossipKey  []byte      `cbor:"3,keyasint"` // 32 bytes
+	GossipKey  []byte      `cbor:"3,keyasint"` // encoding of an envelope.Signed GossipKey
 	Peers      []Peer      `cbor:"4,keyasint"`
 }
 

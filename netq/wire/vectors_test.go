@@ -96,6 +96,17 @@ func TestRevocationVectors(t *testing.T) {
 	})
 }
 
+func TestGossipKeyVectors(t *testing.T) {
+	runVectors(t, "gossipkey", func(t *testing.T, v vectors.Vector) error {
+		s, err := envelope.ParseSigned(v.Body, wire.MaxCertSize)
+		if err != nil {
+			return err
+		}
+		_, err = wire.VerifyGossipKey(s, key(t, v, "root"))
+		return err
+	})
+}
+
 func TestRequestVectors(t *testing.T) {
 	runVectors(t, "request", func(_ *testing.T, v vectors.Vector) error {
 		_, _, err := wire.ParseJoinRequest(v.Body)

@@ -10,6 +10,7 @@ const (
 	boxDomain     = "l2p box certificate v1\n"
 	nodeDomain    = "l2p node certificate v1\n"
 	revokeDomain  = "l2p revocation v1\n"
+	gossipDomain  = "l2p gossip key v1\n"
 	requestDomain = "l2p join request v1\n"
 	certFrom      = 1767225600 // Unix seconds, 2026-01-01
 	certUntil     = 1767225600 + 10*365*86400
@@ -88,6 +89,7 @@ func writeAdmission(w *writer) {
 		c.node, c.nodeBy = pair{4, bin(public(signingKey("second node")))}, "second node"
 	})
 	writeRevocations(w)
+	writeGossipKeys(w)
 	writeRequests(w)
 	writeTickets(w)
 }
@@ -110,6 +112,27 @@ func writeRevocations(w *writer) {
 	put("format", "corrupt", "a format that isn't known", "root", revokeDomain, pair{1, num(2)})
 	put("cert", "corrupt", "no certificate named", "root", revokeDomain, pair{3, nil})
 	put("left_false", "corrupt", "a false that should be absent", "root", revokeDomain, pair{5, boolean(false)})
+}
+
+func writeGossipKeys(w *writer) {
+	put := func(name, expect, why, by, domain string, change pair) {
+		fields := []pair{{1, num(1)}, {2, bin(network)}, {3, num(1)}, {4, bin(seed("gossip key"))}}
+		if change.key != 0 {
+			fields = with(fields, change.key, change.value)
+		}
+		body := object(fields...)
+		w.vector("gossipkey", name, expect, why, signed(body, nil, plain(by, domain, body)), line{"root", hex.EncodeToString(public(root))})
+	}
+	put("ok", "ok", "the first key of a network", "root", gossipDomain, pair{})
+	put("ok_later", "ok", "a later one", "root", gossipDomain, pair{3, num(900)})
+	put("signature", "corrupt", "signed by a box", aTech.name, gossipDomain, pair{})
+	put("domain", "corrupt", "signed in another domain", "root", revokeDomain, pair{})
+	put("format", "corrupt", "a format that isn't known", "root", gossipDomain, pair{1, num(2)})
+	put("network", "corrupt", "no network", "root", gossipDomain, pair{2, nil})
+	put("serial", "corrupt", "serial 0", "root", gossipDomain, pair{3, num(0)})
+	put("zero", "corrupt", "a key of zeros", "root", gossipDomain, pair{4, bin(make([]byte, 32))})
+	put("short", "corrupt", "a key of 31 bytes", "root", gossipDomain, pair{4, bin(make([]byte, 31))})
+	put("more", "corrupt", "a field that isn't known", "root", gossipDomain, pair{5, num(1)})
 }
 
 func writeRequests(w *writer) {
