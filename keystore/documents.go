@@ -131,7 +131,8 @@ func (s *Store) idsIn(dir string) ([]envelope.AgentID, error) {
 // A run that ends before what is known is refused with [ErrOlder], and one
 // that differs from it as a fork, of kind Conflict: the agent, or somebody with its
 // keys, made two documents of one number. But a recovery document may leave
-// ordinary documents behind; the keystore forgets those.
+// ordinary documents behind; the keystore forgets those. A group's documents
+// may be of both sides of a fork: those that lose are kept, too ([Store.Lost]).
 func (s *Store) AddDocuments(ctx context.Context, run []*envelope.Document) error {
 	if len(run) == 0 {
 		return envelope.Errorf(envelope.Usage, "no documents to add")
@@ -143,6 +144,9 @@ func (s *Store) addDocuments(ctx context.Context, run []*envelope.Document) erro
 	known, err := s.readChain(run[0].ID())
 	if err != nil {
 		return err
+	}
+	if run[0].Group != nil {
+		return s.addGroup(ctx, known, run, nil)
 	}
 	chain, common, err := joinRun(known, run)
 	if err != nil {
@@ -168,8 +172,7 @@ func joinRun(known, run []*envelope.Document) (chain []*envelope.Document, commo
 	}
 	last := run[len(run)-1]
 	if len(known) > 0 && last.Version < known[len(known)-1].Version {
-		return nil, 0, envelope.Errorf(envelope.Conflict, "version %d of %s is offered as its newest, but version %d is known: %w",
-			last.Version, id, known[len(known)-1].Version, ErrOlder)
+		return nil, 0, older(last, known[len(known)-1])
 	}
 	if run[0].Version > 1 {
 		i := slices.IndexFunc(known, func(d *envelope.Document) bool { return d.Hash() == run[0].Parent })
@@ -191,6 +194,12 @@ func joinRun(known, run []*envelope.Document) (chain []*envelope.Document, commo
 		return nil, 0, twoVersions(left[0], chain[common])
 	}
 	return chain, common, nil
+}
+
+// older is the error of documents that end before what is known.
+func older(offered, known *envelope.Document) error {
+	return envelope.Errorf(envelope.Conflict, "version %d of %s is offered as its newest, but version %d is known: %w",
+		offered.Version, known.ID(), known.Version, ErrOlder)
 }
 
 // twoVersions is the error of a fork.
@@ -285,7 +294,16 @@ func (s *Store) Forget(id envelope.AgentID) error {
 				return fileError(err)
 			}
 		}
-		if len(versions) == 0 {
+		lost, err := s.Lost(context.Background(), id)
+		if err != nil {
+			return err
+		}
+		for _, d := range lost {
+			if err := os.Remove(s.path(documentsDir, id.String(), lostName(d))); err != nil {
+				return fileError(err)
+			}
+		}
+		if len(versions)+len(lost) == 0 {
 			return nil
 		}
 		return syncDir(s.path(documentsDir, id.String()))

@@ -35,7 +35,11 @@ func (s *Store) GroupsOf(ctx context.Context, member envelope.AgentID) ([]envelo
 		if err != nil {
 			return nil, err
 		}
-		for _, d := range chain {
+		lost, err := s.Lost(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range append(chain, lost...) {
 			if _, ok := d.Member(member); ok {
 				groups = append(groups, id)
 				break
@@ -55,11 +59,7 @@ func (s *Store) GroupsOf(ctx context.Context, member envelope.AgentID) ([]envelo
 func IdentitiesFor(ctx context.Context, me *Secrets, docs envelope.Documents, groupsOf GroupsOf) ([]envelope.Identity, error) {
 	identities := me.Identities()
 	var problems []error
-	type epoch struct {
-		group   envelope.AgentID
-		version uint64 // of its last document
-	}
-	opened := map[epoch]bool{}
+	opened := map[string]bool{} // the identities
 	queue := []envelope.AgentID{me.agent}
 	for looked := 0; len(queue) > 0; {
 		member := queue[0]
@@ -85,9 +85,11 @@ func IdentitiesFor(ctx context.Context, me *Secrets, docs envelope.Documents, gr
 			// are more identities.
 			before := len(identities)
 			for _, s := range secrets {
-				if e := (epoch{group, s.version}); !opened[e] {
-					opened[e] = true
-					identities = append(identities, s.Identities()...)
+				for _, id := range s.Identities() {
+					if text := identityText(id.Age); !opened[text] {
+						opened[text] = true
+						identities = append(identities, id)
+					}
 				}
 			}
 			if len(identities) > before {
@@ -98,12 +100,26 @@ func IdentitiesFor(ctx context.Context, me *Secrets, docs envelope.Documents, gr
 	return identities, errors.Join(problems...)
 }
 
+// openGroup returns the secrets of a group's epochs that open, those of versions
+// that lost a fork included.
 func openGroup(ctx context.Context, docs envelope.Documents, group envelope.AgentID, identities []envelope.Identity) ([]*Secrets, error) {
 	chain, err := docs.Chain(ctx, group)
 	if err != nil {
 		return nil, err
 	}
-	return GroupSecrets(ctx, chain, identities)
+	secrets, err := GroupSecrets(ctx, chain, identities)
+	lost, err2 := lostOf(ctx, docs, group)
+	if len(lost) == 0 || err2 != nil {
+		return secrets, errors.Join(err, err2)
+	}
+	t := newGroupTree(chain, lost)
+	for _, tip := range t.tips() {
+		if path := t.path(tip.Hash()); path != nil && tip.Hash() != chain[len(chain)-1].Hash() {
+			more, _ := GroupSecrets(ctx, path, identities) // the chain's own are the ones to tell of
+			secrets = append(secrets, more...)
+		}
+	}
+	return secrets, err
 }
 
 // nested calls f for each group in d, directly or through other groups, once.

@@ -1,0 +1,147 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"l2p/envelope"
+)
+
+// maxLost bounds the lost documents of one group that are kept: an admin who
+// makes more does it on purpose.
+const maxLost = 256
+
+// lostName is the name of the file of a lost document, beside those of the
+// chain, which are numbers.
+func lostName(d *envelope.Document) string {
+	return strconv.FormatUint(d.Version, 10) + "-" + d.Hash().String()
+}
+
+// Lost returns the known documents of a group that are not on its chain,
+// oldest first: they lost a fork against it, or go on from an old copy. With it
+// the store is a [Lost].
+func (s *Store) Lost(ctx context.Context, group envelope.AgentID) ([]*envelope.Document, error) {
+	entries, err := os.ReadDir(s.path(documentsDir, group.String()))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fileError(err)
+	}
+	var lost []*envelope.Document
+	for _, e := range entries {
+		if !strings.Contains(e.Name(), "-") {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		data, err := s.readFile(envelope.MaxSignedSize, documentsDir, group.String(), e.Name())
+		if err != nil {
+			return nil, err
+		}
+		d, err := envelope.ParseDocument(data)
+		if err != nil || d.ID() != group || lostName(d) != e.Name() {
+			continue // damaged: the network has it
+		}
+		lost = append(lost, d)
+	}
+	sortByVersion(lost)
+	return lost, nil
+}
+
+// GiveWay is AddDocuments for a group that was changed here, but not in the
+// network, where somebody else has changed it: run is what the network has. It
+// wins then, whatever the numbers say, and what was made here is lost.
+func (s *Store) GiveWay(ctx context.Context, run []*envelope.Document) error {
+	if len(run) == 0 || run[0].Group == nil {
+		return envelope.Errorf(envelope.Usage, "no documents of a group to give way to")
+	}
+	return s.locked(func() error {
+		known, err := s.readChain(run[0].ID())
+		if err != nil {
+			return err
+		}
+		return s.addGroup(ctx, known, run, run)
+	})
+}
+
+// addGroup keeps documents of one group, of both sides of a fork if there is
+// one. Those that lose are kept beside the chain.
+func (s *Store) addGroup(ctx context.Context, known, run, preferred []*envelope.Document) error {
+	group := run[0].ID()
+	lost, err := s.Lost(ctx, group)
+	if err != nil {
+		return err
+	}
+	tree, isNew, err := s.growTree(ctx, newGroupTree(known, lost), run)
+	if err != nil {
+		return err
+	}
+	last := run[len(run)-1]
+	if !isNew && len(known) > 0 && last.Version < known[len(known)-1].Version {
+		return older(last, known[len(known)-1])
+	}
+	chain := tree.winner(known, preferred)
+	if len(tree)-len(chain) > maxLost {
+		return envelope.Errorf(envelope.Full, "more than %d documents of group %s have lost against others", maxLost, group)
+	}
+	// What loses is written before anything is taken from the chain, and what
+	// has won after all is removed last, so that a killed program loses nothing.
+	onChain := map[envelope.Hash]bool{}
+	for _, d := range chain {
+		onChain[d.Hash()] = true
+	}
+	have := newGroupTree(lost)
+	for h, d := range tree {
+		if onChain[h] || have[h] == d {
+			continue
+		}
+		if err := s.writeFile(d.Signed().Encode(), documentsDir, group.String(), lostName(d)); err != nil {
+			return err
+		}
+	}
+	if err := s.writeChain(known, chain, commonLength(known, chain)); err != nil {
+		return err
+	}
+	for _, d := range lost {
+		if onChain[d.Hash()] {
+			if err := os.Remove(s.path(documentsDir, group.String(), lostName(d))); err != nil {
+				return fileError(err)
+			}
+		}
+	}
+	return nil
+}
+
+// growTree adds documents to a tree of verified ones, after it has verified
+// them. It reports whether any was new. One whose parent is missing is an error
+// of kind NotFound.
+func (s *Store) growTree(ctx context.Context, tree groupTree, documents []*envelope.Document) (groupTree, bool, error) {
+	documents = slices.Clone(documents)
+	sortByVersion(documents)
+	isNew := false
+	for _, d := range documents {
+		if d.ID() != documents[0].ID() || d.Group == nil {
+			return nil, false, envelope.Errorf(envelope.Corrupt, "documents are not one group's")
+		}
+		if have := tree[d.Hash()]; have != nil {
+			if len(have.Signed().Attachments) == 0 && len(d.Signed().Attachments) > 0 {
+				tree[d.Hash()] = d
+			}
+			continue
+		}
+		path := tree.path(d.Parent)
+		if d.Version > 1 && path == nil {
+			return nil, false, envelope.Errorf(envelope.NotFound, "the document before version %d of group %s is not known", d.Version, title(d))
+		}
+		if err := envelope.VerifyDocument(ctx, d, path, s); err != nil {
+			return nil, false, err
+		}
+		tree[d.Hash()], isNew = d, true
+	}
+	return tree, isNew, nil
+}
