@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"l2p/envelope"
@@ -18,6 +20,53 @@ func copyNodeFiles(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 	holdLock(t, dir)
+}
+
+// holdLock takes a state directory's lock, as a node does that runs.
+func holdLock(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+}
+
+// A result is what a command line came to.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// l2p runs a command line in home.
+func l2p(t *testing.T, home, stdin string, args ...string) result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	s := newSession(strings.NewReader(stdin), &out, &errs)
+	code := run(t.Context(), s, append([]string{"--home", home}, args...))
+	return result{code, out.String(), errs.String()}
+}
+
+// must runs a command line that must succeed and returns its output.
+func must(t *testing.T, home, stdin string, args ...string) string {
+	t.Helper()
+	r := l2p(t, home, stdin, args...)
+	if r.code != 0 {
+		t.Fatalf("l2p %s: exit code %d: %s", strings.Join(args, " "), r.code, r.stderr)
+	}
+	return r.stdout
+}
+
+// mustFail runs a command line that must fail in one line that contains words.
+func mustFail(t *testing.T, kind envelope.ErrorKind, words, home, stdin string, args ...string) {
+	t.Helper()
+	r := l2p(t, home, stdin, args...)
+	if r.code != int(kind) || !strings.Contains(r.stderr, words) {
+		t.Fatalf("l2p %s: exit code %d, want %d, and standard error with %q: %s", strings.Join(args, " "), r.code, kind, words, r.stderr)
+	}
 }
 
 func idIn(t *testing.T, text string) envelope.AgentID {
@@ -35,7 +84,7 @@ func idIn(t *testing.T, text string) envelope.AgentID {
 func TestNamesThroughTheNode(t *testing.T) {
 	t.Parallel()
 	adam, eve := t.TempDir(), t.TempDir()
-	n := startTestNode(t, adam)
+	n := startDouble(t, adam, "a-tech")
 	copyNodeFiles(t, adam, eve)
 
 	out := must(t, adam, "", "agent", "create", "adam", "--no-passphrase", "--json")
@@ -68,11 +117,11 @@ func TestNamesThroughTheNode(t *testing.T) {
 	mallory := t.TempDir()
 	copyNodeFiles(t, adam, mallory)
 	other := idIn(t, must(t, mallory, "", "agent", "create", "mallory@a-tech", "--no-passphrase"))
-	n.bind(t, "eve", other, n.box)
+	n.bindName(t, "eve", other, n.boxKey)
 	mustFail(t, envelope.Conflict, "is another agent than before", adam, "secret", "seal", "-t", "eve@a-tech")
 	must(t, adam, "", "agent", "pin", "eve@a-tech", "--accept")
 	must(t, adam, "secret", "seal", "-t", "eve@a-tech")
-	n.bind(t, "eve", envelope.AgentID{}, n.box)
+	n.bindName(t, "eve", envelope.AgentID{}, n.boxKey)
 	mustFail(t, envelope.NotFound, "means nobody any more", adam, "secret", "seal", "-t", "eve@a-tech")
 	must(t, adam, "secret", "seal", "-t", eveID.String())
 }
@@ -82,37 +131,36 @@ func TestLyingNode(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
-		lie  func(t *testing.T, n *testNode, id envelope.AgentID)
+		lie  func(t *testing.T, n *doubleNode, id envelope.AgentID)
 		kind envelope.ErrorKind
 	}{
-		{"binding not signed by the box", func(t *testing.T, n *testNode, id envelope.AgentID) { n.bind(t, "eve", id, newKey(t)) }, envelope.Corrupt},
-		{"another root key", func(t *testing.T, n *testNode, id envelope.AgentID) {
-			n.bind(t, "eve", id, n.box)
+		{"binding not signed by the box", func(t *testing.T, n *doubleNode, id envelope.AgentID) { n.bindName(t, "eve", id, newKey(t)) }, envelope.Corrupt},
+		{"another root key", func(t *testing.T, n *doubleNode, id envelope.AgentID) {
+			n.bindName(t, "eve", id, n.boxKey)
 			n.rootKey = public(newKey(t))
 		}, envelope.WrongNetwork},
-		{"box admitted by another root key", func(t *testing.T, n *testNode, id envelope.AgentID) {
-			n.bind(t, "eve", id, n.box)
+		{"box admitted by another root key", func(t *testing.T, n *doubleNode, id envelope.AgentID) {
+			n.bindName(t, "eve", id, n.boxKey)
 			n.roster = nil
-			n.admit(t, "a-tech", newKey(t))
+			n.admit(t, newKey(t))
 		}, envelope.Corrupt},
-		{"no certificate", func(t *testing.T, n *testNode, id envelope.AgentID) {
-			n.bind(t, "eve", id, n.box)
+		{"no certificate", func(t *testing.T, n *doubleNode, id envelope.AgentID) {
+			n.bindName(t, "eve", id, n.boxKey)
 			n.roster = nil
 		}, envelope.NotFound},
-		{"name of another", func(t *testing.T, n *testNode, id envelope.AgentID) {
-			n.bind(t, "bob", id, n.box)
-			bob, eve := envelope.Ref{Kind: envelope.KindBinding, Owner: n.boxAgent, Name: "bob"}, envelope.Ref{Kind: envelope.KindBinding, Owner: n.boxAgent, Name: "eve"}
-			n.records[eve] = n.records[bob]
+		{"name of another", func(t *testing.T, n *doubleNode, id envelope.AgentID) {
+			n.bindName(t, "bob", id, n.boxKey)
+			n.passOff(envelope.Ref{Kind: envelope.KindBinding, Owner: n.box.ID(), Name: "bob"}, envelope.Ref{Kind: envelope.KindBinding, Owner: n.box.ID(), Name: "eve"})
 		}, envelope.Corrupt},
-		{"documents of another", func(t *testing.T, n *testNode, id envelope.AgentID) {
-			n.bind(t, "eve", envelope.AgentID{7}, n.box)
-			n.records[envelope.Ref{Kind: envelope.KindDocument, Owner: envelope.AgentID{7}}] = n.records[envelope.Ref{Kind: envelope.KindDocument, Owner: id}]
+		{"documents of another", func(t *testing.T, n *doubleNode, id envelope.AgentID) {
+			n.bindName(t, "eve", envelope.AgentID{7}, n.boxKey)
+			n.passOff(envelope.Ref{Kind: envelope.KindDocument, Owner: id}, envelope.Ref{Kind: envelope.KindDocument, Owner: envelope.AgentID{7}})
 		}, envelope.Corrupt},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			home := t.TempDir()
-			n := startTestNode(t, home)
+			n := startDouble(t, home, "a-tech")
 			id := idIn(t, must(t, home, "", "agent", "create", "adam", "--no-passphrase"))
 			test.lie(t, n, id)
 			r := l2p(t, home, "hello", "seal", "-t", "eve@a-tech", "--not-me")
@@ -127,9 +175,9 @@ func TestLyingNode(t *testing.T) {
 func TestRevokedBox(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
-	n := startTestNode(t, home)
+	n := startDouble(t, home, "a-tech")
 	must(t, home, "", "agent", "create", "adam", "--no-passphrase")
-	n.bind(t, "eve", envelope.AgentID{7}, n.box)
+	n.bindName(t, "eve", envelope.AgentID{7}, n.boxKey)
 	cert := n.roster[0]
 	signed, err := envelope.ParseSigned(cert.Data, 1<<12)
 	if err != nil {
@@ -143,7 +191,7 @@ func TestRevokedBox(t *testing.T) {
 func TestChangeConflict(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()
-	n := startTestNode(t, home)
+	n := startDouble(t, home, "a-tech")
 	must(t, home, "", "agent", "create", "adam", "--no-passphrase")
 	must(t, home, "", "agent", "create", "eve", "--no-passphrase")
 	must(t, home, "", "group", "create", "apprentices")
@@ -164,13 +212,13 @@ func TestOfflineFirst(t *testing.T) {
 	must(t, home, "", "agent", "create", "eve@a-tech", "--no-passphrase")
 	must(t, home, "", "group", "create", "apprentices@a-tech", "-m", "eve")
 	must(t, home, "", "group", "remove", "apprentices", "eve")
-	n := startTestNode(t, home)
+	n := startDouble(t, home, "a-tech")
 	must(t, home, "", "agent", "bind", "adam", idIn(t, out).String())
 	must(t, home, "", "group", "add", "apprentices", "eve", "--json")
-	for ref, chain := range n.records {
-		if last := chain[len(chain)-1]; ref.Kind == envelope.KindDocument && last.Document.Group != nil {
-			if last.Version.N != 3 {
-				t.Errorf("the network has version %d of the group, want 3", last.Version.N)
+	for _, r := range n.records {
+		if r.Document != nil && r.Document.Group != nil {
+			if newest := n.versions(r.Ref, 0)[0]; newest.Version.N != 3 {
+				t.Errorf("the network has version %d of the group, want 3", newest.Version.N)
 			}
 			return
 		}
@@ -183,7 +231,7 @@ func TestOfflineFirst(t *testing.T) {
 func TestNotOperator(t *testing.T) {
 	t.Parallel()
 	adam, eve := t.TempDir(), t.TempDir()
-	startTestNode(t, adam)
+	startDouble(t, adam, "a-tech")
 	copyNodeFiles(t, adam, eve)
 	if err := os.Remove(filepath.Join(eve, "node", operatorKeyFile)); err != nil {
 		t.Fatal(err)
@@ -220,7 +268,7 @@ func TestForkedGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, home, "", "group", "add", "apprentices", "eve") // offline: a fork
-	startTestNode(t, other)
+	startDouble(t, other, "a-tech")
 	must(t, other, "", "group", "renew", "apprentices")
 	copyNodeFiles(t, other, home)
 	mustFail(t, envelope.Conflict, "l2p agent forget", home, "hello", "seal", "-t", "apprentices")

@@ -27,6 +27,7 @@ import (
 type doubleNode struct {
 	network envelope.NetworkID
 	root    ed25519.PrivateKey
+	rootKey ed25519.PublicKey // that it says is the root's
 	node    envelope.NodeID
 	boxName string
 	boxKey  ed25519.PrivateKey
@@ -37,10 +38,12 @@ type doubleNode struct {
 	mu       sync.Mutex
 	records  []*envelope.Record
 	segments map[envelope.SegmentID][]byte
+	roster   []wire.Statement
 	pending  []wire.PendingRequest
 	waits    int  // answers to Join that say: wait
 	alone    bool // it says that it is in no network
 	copies   wire.PutReply
+	refuse   error // what puts of records are answered with
 	// lie, if set, may change a reply.
 	lie func(r *netq.Request, body any, data []byte, err error) (any, []byte, error)
 }
@@ -55,27 +58,21 @@ func startDouble(t *testing.T, home, boxName string) *doubleNode {
 			t.Fatal(err)
 		}
 	}
-	newKey := func() (ed25519.PublicKey, ed25519.PrivateKey) {
-		public, private, err := ed25519.GenerateKey(nil)
-		must(err)
-		return public, private
-	}
 	d := &doubleNode{boxName: boxName, segments: make(map[envelope.SegmentID][]byte), ended: make(chan struct{}), copies: wire.PutReply{Copies: 3, Want: 3}}
-	rootPublic, root := newKey()
-	boxPublic, boxKey := newKey()
-	nodePublic, nodeKey := newKey()
-	operPublic, operKey := newKey()
-	d.root, d.boxKey, d.oper = root, boxKey, operPublic
-	d.network, d.node = envelope.NetworkIDOf(rootPublic), envelope.NodeIDOf(nodePublic)
+	nodeKey, operKey := newKey(t), newKey(t)
+	d.root, d.boxKey, d.oper = newKey(t), newKey(t), public(operKey)
+	d.rootKey = public(d.root)
+	d.network, d.node = envelope.NetworkIDOf(d.rootKey), envelope.NodeIDOf(public(nodeKey))
 	var err error
 	d.box, err = envelope.SignDocument(&envelope.Document{
 		Format: 1, Kind: envelope.Box, Version: 1, Time: 1,
-		Keys: []envelope.SigningKey{{Algorithm: envelope.Ed25519, Key: boxPublic}},
-	}, nil, bareSigner{boxKey})
+		Keys: []envelope.SigningKey{{Algorithm: envelope.Ed25519, Key: public(d.boxKey)}},
+	}, nil, testSigner{key: d.boxKey})
 	must(err)
 	record, err := envelope.NewRecord(envelope.KindDocument, d.box.Signed())
 	must(err)
 	d.records = append(d.records, record)
+	d.admit(t, d.root)
 
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	must(err)
@@ -186,7 +183,7 @@ func (d *doubleNode) answer(r *netq.Request) (any, []byte, error) {
 	case wire.TypeRing:
 		return d.ring(r)
 	case wire.TypeRoster:
-		return d.roster(r)
+		return d.answerRoster(r)
 	case wire.TypeInvite:
 		ask, err := decoded[wire.Invite](r)
 		ticket := wire.Ticket{Format: 1, Network: d.network, Name: ask.BoxName, Expires: time.Now().Unix() + ask.TTL, Addrs: []string{"127.0.0.1:9011"}}
@@ -240,6 +237,9 @@ func (d *doubleNode) putRecord(r *netq.Request) (any, []byte, error) {
 	ask, err := decoded[wire.PutRecord](r)
 	if err != nil {
 		return nil, nil, err
+	}
+	if d.refuse != nil {
+		return nil, nil, d.refuse
 	}
 	record, err := envelope.ParseRecord(ask.Kind, r.Data)
 	if err != nil {
@@ -340,48 +340,90 @@ func (d *doubleNode) ring(r *netq.Request) (any, []byte, error) {
 	return reply, nil, nil
 }
 
-func (d *doubleNode) roster(r *netq.Request) (any, []byte, error) {
+func (d *doubleNode) answerRoster(r *netq.Request) (any, []byte, error) {
 	ask, err := decoded[wire.RosterRequest](r)
 	if err != nil {
 		return nil, nil, err
 	}
-	from, to := wire.CertTimes(time.Unix(1_700_000_000, 0))
-	cert, err := wire.SignBoxCert(&wire.BoxCert{
-		Format: 1, Network: d.network, Name: d.boxName, Agent: d.box.ID(), Key: d.box.SigningKey(), Nonce: [32]byte{7}, NotBefore: from, NotAfter: to,
-	}, d.root)
-	if err != nil {
-		return nil, nil, err
-	}
-	reply := wire.RosterReply{Network: d.network, RootKey: d.root.Public().(ed25519.PublicKey), Statements: []wire.Statement{}}
-	if !slices.Contains(ask.Have, cert.Hash()) {
-		reply.Statements = append(reply.Statements, wire.Statement{Kind: wire.StatementBox, Data: cert.Encode()})
+	reply := wire.RosterReply{Network: d.network, RootKey: d.rootKey, Statements: []wire.Statement{}}
+	for _, st := range d.roster {
+		signed, err := envelope.ParseSigned(st.Data, wire.MaxCertSize)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !slices.Contains(ask.Have, signed.Hash()) {
+			reply.Statements = append(reply.Statements, st)
+		}
 	}
 	return reply, nil, nil
 }
 
-type boxSigner struct{ d *doubleNode }
+// admit adds a certificate of the box to the roster, signed by a root key.
+func (d *doubleNode) admit(t *testing.T, root ed25519.PrivateKey) {
+	t.Helper()
+	from, to := wire.CertTimes(time.Unix(1_700_000_000, 0))
+	cert, err := wire.SignBoxCert(&wire.BoxCert{
+		Format: 1, Network: envelope.NetworkIDOf(public(root)), Name: d.boxName, Agent: d.box.ID(), Key: d.box.SigningKey(), Nonce: [32]byte{7}, NotBefore: from, NotAfter: to,
+	}, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.roster = append(d.roster, wire.Statement{Kind: wire.StatementBox, Data: cert.Encode()})
+}
 
-func (b boxSigner) Agent() envelope.AgentID        { return b.d.box.ID() }
-func (b boxSigner) DocumentVersion() uint64        { return 1 }
-func (b boxSigner) PrivateKey() ed25519.PrivateKey { return b.d.boxKey }
+// revoke ends a certificate by the root key.
+func (d *doubleNode) revoke(t *testing.T, cert envelope.Hash) {
+	t.Helper()
+	signed, err := wire.SignRevocation(&wire.Revocation{Format: 1, Network: d.network, Cert: cert, Time: time.Now().Unix()}, d.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.roster = append(d.roster, wire.Statement{Kind: wire.StatementRevocation, Data: signed.Encode()})
+}
 
 func (d *doubleNode) bind(r *netq.Request) (any, []byte, error) {
 	ask, err := decoded[wire.Bind](r)
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &envelope.Binding{Format: 1, Box: d.box.ID(), Name: ask.Name, Version: 1, Time: 1, Agent: ask.Agent}
-	if have := d.versions(envelope.Ref{Kind: envelope.KindBinding, Owner: d.box.ID(), Name: ask.Name}, 0); len(have) > 0 {
+	return nil, nil, d.signBinding(ask.Name, ask.Agent, d.boxKey)
+}
+
+// bindName is signBinding between requests.
+func (d *doubleNode) bindName(t *testing.T, name string, agent envelope.AgentID, key ed25519.PrivateKey) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.signBinding(name, agent, key); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// signBinding binds a name as the box does, signed by key.
+func (d *doubleNode) signBinding(name string, agent envelope.AgentID, key ed25519.PrivateKey) error {
+	b := &envelope.Binding{Format: 1, Box: d.box.ID(), Name: name, Version: 1, Time: 1, Agent: agent}
+	if have := d.versions(envelope.Ref{Kind: envelope.KindBinding, Owner: d.box.ID(), Name: name}, 0); len(have) > 0 {
 		b.Version, b.Parent = have[0].Version.N+1, have[0].Version.Hash
 	}
-	signed, err := envelope.SignBinding(b, boxSigner{d})
+	signed, err := envelope.SignBinding(b, testSigner{d.box.ID(), key})
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	record, err := envelope.NewRecord(envelope.KindBinding, signed)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	d.records = append(d.records, record)
-	return nil, nil, nil
+	return nil
+}
+
+// passOff answers for the ref to with the records of the ref from.
+func (d *doubleNode) passOff(from, to envelope.Ref) {
+	for _, r := range d.records {
+		if r.Ref == from {
+			other := *r
+			other.Ref = to
+			d.records = append(d.records, &other)
+		}
+	}
 }

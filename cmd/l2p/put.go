@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -176,6 +177,7 @@ func (s *session) readersAsBefore(ctx context.Context, parent *envelope.Record, 
 		opts.Readers = append(opts.Readers, r)
 		called = append(called, dir.short(ctx, id))
 	}
+	slices.Sort(called)
 	if more := len(called) - mostNamed; more > 0 {
 		called = append(called[:mostNamed], fmt.Sprintf("%d more", more))
 	}

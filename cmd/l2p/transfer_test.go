@@ -87,11 +87,25 @@ func (a *testAuthor) Chain(_ context.Context, id envelope.AgentID) ([]*envelope.
 	return []*envelope.Document{a.document}, nil
 }
 
-type bareSigner struct{ key ed25519.PrivateKey }
+type testSigner struct {
+	agent envelope.AgentID
+	key   ed25519.PrivateKey
+}
 
-func (b bareSigner) Agent() envelope.AgentID        { return envelope.AgentID{} }
-func (b bareSigner) DocumentVersion() uint64        { return 1 }
-func (b bareSigner) PrivateKey() ed25519.PrivateKey { return b.key }
+func (s testSigner) Agent() envelope.AgentID        { return s.agent }
+func (s testSigner) DocumentVersion() uint64        { return 1 }
+func (s testSigner) PrivateKey() ed25519.PrivateKey { return s.key }
+
+func newKey(t *testing.T) ed25519.PrivateKey {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func public(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
 
 func newTestAuthor(t *testing.T) *testAuthor {
 	t.Helper()
@@ -107,7 +121,7 @@ func newTestAuthor(t *testing.T) *testAuthor {
 		Format: 1, Kind: envelope.User, Version: 1, Time: 1, Recipient: identity.Recipient().String(),
 		Keys: []envelope.SigningKey{{Algorithm: envelope.Ed25519, Key: public}},
 	}
-	if d, err = envelope.SignDocument(d, nil, bareSigner{key}); err != nil {
+	if d, err = envelope.SignDocument(d, nil, testSigner{key: key}); err != nil {
 		t.Fatal(err)
 	}
 	return &testAuthor{d, key, envelope.Identity{Agent: d.ID(), Age: identity}}
