@@ -67,9 +67,10 @@ microbench: ## run the benchmarks of the packages; BENCHTIME=5s for longer
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME=30s
+	@# Without a bound on minimizing, one long input can take a minute of that.
 	@for dir in $$($(GO) list -f '{{.Dir}}' ./...); do \
 		for f in $$(grep -ohE 'func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | awk '{print $$2}'); do \
-			echo "$$dir $$f"; (cd $$dir && $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) .) || exit 1; \
+			echo "$$dir $$f"; (cd $$dir && $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s .) || exit 1; \
 		done; \
 	done
 
