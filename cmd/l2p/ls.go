@@ -21,7 +21,7 @@ func lsCommand(s *session) *cli.Command {
 		ArgsUsage: "[OWNER|@BOX ...]",
 		Category:  "network",
 		Description: "Lists what an OWNER has (a person or group), or all owners that a BOX has names for; without arguments, what you have.\n" +
-			"READ says whether you can open it: yes, sealed (for others), or keys locked, where only your keys could tell: --passphrase-file unlocks them.",
+			"READ says whether you can open it: yes, sealed (for others), or keys locked, where only your keys could tell: `l2p unlock` unlocks them.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "list what all boxes of the network have", DisableDefaultText: true}},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, -1)
@@ -100,7 +100,9 @@ func (s *session) identitiesUnasked(ctx context.Context) ([]envelope.Identity, b
 		return nil, false, err
 	}
 	if me.Locked && s.passphraseFile == "" && s.unlocked == nil {
-		return nil, false, nil
+		if s.unlocked = s.fromKeeper(ctx, me); s.unlocked == nil {
+			return nil, false, nil
+		}
 	}
 	identities, err := s.identities(ctx, true)
 	return identities, true, err
