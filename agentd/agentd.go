@@ -22,7 +22,7 @@
 //	root.key      the network's root key, in the founder's box only
 //	invitations.cbor  tickets that are good or used, in the founder's box only
 //	roster.cbor   the signed statements about who takes part
-//	gossip.key    shared by the network's nodes, 64 hexadecimal digits
+//	gossip.key    shared by the network's nodes, a Signed
 //	peers.cbor    where other nodes were last seen
 //	endpoint      "l2pnode1…@host:port", there while the node listens
 //	index/ records/ segments/ format lock  what the node keeps (package store)
@@ -70,6 +70,9 @@ type Config struct {
 	// MDNS makes the node announce itself on the local network and look for
 	// nodes of its own network there.
 	MDNS bool
+	// Metrics is the TCP address on the machine's loopback, host:port, where
+	// GET /metrics answers in Prometheus' text format; none if empty.
+	Metrics string
 	// Log receives what an operator should know; nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -85,6 +88,7 @@ type Agentd struct {
 	box         *box
 	self        envelope.NodeID
 	started     time.Time
+	meter       *meter
 	rejected    *rejections
 	changing    turn // of the network that the box is in
 	endpoint    *netq.Endpoint
@@ -107,7 +111,8 @@ func New(cfg Config) (_ *Agentd, err error) {
 	if a.cfg.Listen == "" {
 		a.cfg.Listen = DefaultListen
 	}
-	a.rejected = newRejections(a.log)
+	a.meter = newMeter(a)
+	a.rejected = newRejections(a.log, a.meter.rejected)
 	if a.state, err = openState(cfg.State); err != nil {
 		return nil, err
 	}
@@ -149,6 +154,18 @@ func (a *Agentd) Run(ctx context.Context) (err error) {
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer a.stop()
+	if a.cfg.Metrics != "" {
+		l, err := listenMetrics(a.cfg.Metrics)
+		if err != nil {
+			return err
+		}
+		background.Go(func() {
+			if err := a.meter.serve(ctx, l); err != nil {
+				a.log.Error("metrics are not served any more", "err", err)
+			}
+		})
+		a.log.Info("metrics", "url", "http://"+l.Addr().String()+"/metrics")
+	}
 	background.Go(func() { a.rejected.run(ctx) })
 	if err := a.resume(); err != nil {
 		return err

@@ -147,7 +147,8 @@ func TestRejectionsAreLoggedOnceAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		r := newRejections(slog.New(slog.NewTextHandler(&out, nil)))
+		counted := 0
+		r := newRejections(slog.New(slog.NewTextHandler(&out, nil)), func(string) { counted++ })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { r.run(ctx); close(done) }()
@@ -168,6 +169,9 @@ func TestRejectionsAreLoggedOnceAMinute(t *testing.T) {
 		<-done
 		if got := strings.Count(out.String(), "\n"); got != 3 {
 			t.Errorf("what was left isn't logged at the end:\n%s", out.String())
+		}
+		if counted != 1002 {
+			t.Errorf("%d were counted, want 1002", counted)
 		}
 	})
 }

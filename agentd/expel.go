@@ -2,7 +2,6 @@ package agentd
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"l2p/agentd/admit"
@@ -29,7 +28,7 @@ func (a *Agentd) expel(ctx context.Context, req *wire.Expel) (*wire.ExpelReply, 
 	if req.Box == a.box.Agent() {
 		return nil, envelope.WithHint(envelope.Errorf(envelope.Denied, "the founder can't expel itself"), "`l2p leave` takes a box out of its network")
 	}
-	if !slices.ContainsFunc(n.roster.Boxes(), func(b *admit.Box) bool { return b.Agent == req.Box }) {
+	if _, ok := n.roster.BoxByAgent(req.Box); !ok {
 		return nil, envelope.Errorf(envelope.NotFound, "no such box takes part in the network")
 	}
 	root, err := a.state.key(fileRootKey)

@@ -11,19 +11,21 @@ import (
 // once a minute: a hostile peer must not be able to fill a disk with log lines.
 // Reasons are constants of the program, never text from outside.
 type rejections struct {
-	log *slog.Logger
+	log   *slog.Logger
+	count func(reason string)
 
 	mu     sync.Mutex
 	counts map[string]uint64
 	last   map[string]string // an example of each
 }
 
-func newRejections(log *slog.Logger) *rejections {
-	return &rejections{log: log, counts: map[string]uint64{}, last: map[string]string{}}
+func newRejections(log *slog.Logger, count func(reason string)) *rejections {
+	return &rejections{log: log, count: count, counts: map[string]uint64{}, last: map[string]string{}}
 }
 
 // add counts one rejection. example says whom it concerned.
 func (r *rejections) add(reason, example string) {
+	r.count(reason)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts[reason]++

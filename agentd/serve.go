@@ -20,6 +20,8 @@ type reply struct {
 
 // Serve answers one request. netq calls it, from many goroutines.
 func (a *Agentd) Serve(ctx context.Context, req *netq.Request) (t wire.Type, body any, data []byte, err error) {
+	began := time.Now()
+	defer func() { a.meter.request(req, err, time.Since(began)) }()
 	var r reply
 	switch req.Proto {
 	case netq.ProtoClient:

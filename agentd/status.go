@@ -35,9 +35,7 @@ func (a *Agentd) status() wire.StatusReply {
 		s.Behind = n.replica.Behind()
 		nodes := uint(n.currentRing().Len())
 		s.K, s.W, s.R = min(replica.DefaultK, nodes), min(replica.DefaultW, nodes), min(replica.DefaultR, nodes)
-		if n.issuer != nil {
-			s.Pending = uint(len(n.issuer.Pending(time.Now())))
-		}
+		s.Pending = uint(n.waiting())
 	}
 	return s
 }

@@ -58,6 +58,8 @@ func (r *Replica) reconcile(ctx context.Context) uint64 {
 		r.log.Error("reconciling stopped; it will be tried again", "err", err)
 	}
 	r.behind.Store(w.missing)
+	r.sent.Add(w.sent)
+	r.dropped.Add(w.dropped)
 	if w.sent > 0 || w.dropped > 0 || w.missing > 0 {
 		r.log.Info("reconciled", "sent", w.sent, "dropped", w.dropped, "missing", w.missing)
 	}
@@ -79,6 +81,7 @@ func (r *Replica) Drain(ctx context.Context) error {
 		w := r.newRound(on, false)
 		err := w.run(ctx)
 		r.behind.Store(w.missing)
+		r.sent.Add(w.sent)
 		if err == nil && w.unsafe == 0 && w.refused == 0 {
 			return nil
 		}

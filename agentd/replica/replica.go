@@ -85,6 +85,8 @@ type Replica struct {
 	kick   chan struct{}
 	behind atomic.Uint64
 
+	sent, dropped atomic.Uint64 // by all rounds of reconciling
+
 	calls      chan struct{} // a place for each call to a peer
 	stragglers chan struct{} // a place for each request whose slower writes go on
 	documents  documentCache
@@ -159,6 +161,10 @@ func (r *Replica) Kick() {
 // Behind returns the number of copies that the last round of reconciling found
 // missing on other nodes and could not pass on.
 func (r *Replica) Behind() uint64 { return r.behind.Load() }
+
+// Moved returns how many copies reconciling has passed on to other nodes since
+// the start, and how many it has dropped here once they were safe elsewhere.
+func (r *Replica) Moved() (sent, dropped uint64) { return r.sent.Load(), r.dropped.Load() }
 
 // A quorum is what one position asks for on the ring as it is now.
 type quorum struct {

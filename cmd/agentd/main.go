@@ -56,6 +56,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			&cli.StringSliceFlag{Name: "bootstrap", Usage: "try `HOST:PORT` to reach the own network, beside the addresses remembered; may be repeated"},
 			&cli.StringFlag{Name: "join", Usage: "a box that is in no network yet joins one by `TICKET`", EnvVars: []string{"L2P_JOIN"}},
 			&cli.BoolFlag{Name: "no-mdns", Usage: "don't announce the node on the local network, nor look for others there"},
+			&cli.StringFlag{Name: "metrics", Usage: "answer GET /metrics for Prometheus at `HOST:PORT` of the loopback, such as 127.0.0.1:9012", EnvVars: []string{"L2P_METRICS"}},
 			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` debug, info, warn or error", Value: "info"},
 			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` text or json", Value: "text"},
 		},
@@ -111,6 +112,7 @@ func configOf(c *cli.Context, logTo io.Writer) (agentd.Config, error) {
 		Bootstrap: c.StringSlice("bootstrap"),
 		Join:      c.String("join"),
 		MDNS:      !c.Bool("no-mdns"),
+		Metrics:   c.String("metrics"),
 		Log:       log,
 	}, nil
 }
