@@ -30,6 +30,8 @@ func commands(s *session) []*cli.Command {
 		exportCommand(s),
 		putCommand(s),
 		getCommand(s),
+		shareCommand(s),
+		unshareCommand(s),
 		lsCommand(s),
 		rmCommand(s),
 		historyCommand(s),

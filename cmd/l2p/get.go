@@ -27,6 +27,7 @@ func getCommand(s *session) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `PATH`, the file or folder that it becomes; - is standard output"},
 			&cli.Uint64Flag{Name: "version", Usage: "get version `N` instead of the newest"},
+			&cli.StringFlag{Name: "from", Usage: "insist that `AGENT` wrote it, or a group owns it"},
 			&cli.BoolFlag{Name: "force", Usage: "replace what is there already", DisableDefaultText: true},
 		},
 		Action: func(c *cli.Context) error {
@@ -40,12 +41,13 @@ func getCommand(s *session) *cli.Command {
 			if c.String("output") == "-" && s.json {
 				return usagef(c, "standard output takes the content, so --json has no place beside -o -")
 			}
-			return s.get(c.Context, args[0], c.Uint64("version"), c.String("output"), c.Bool("force"))
+			return s.get(c, args[0])
 		},
 	}
 }
 
-func (s *session) get(ctx context.Context, text string, n uint64, output string, force bool) error {
+func (s *session) get(c *cli.Context, text string) error {
+	ctx, n, output, force := c.Context, c.Uint64("version"), c.String("output"), c.Bool("force")
 	if err := checkDestination(output, force); err != nil {
 		return err
 	}
@@ -60,6 +62,9 @@ func (s *session) get(ctx context.Context, text string, n uint64, output string,
 		record, err = s.newestRecord(ctx, node, ref)
 	}
 	if err != nil {
+		return err
+	}
+	if err := s.checkFrom(ctx, record.Signed, c.String("from")); err != nil {
 		return err
 	}
 	opener, err := s.openRecord(ctx, record)

@@ -22,7 +22,7 @@ func openCommand(s *session) *cli.Command {
 			"Standard error says who signed.",
 		Flags: []cli.Flag{
 			outputFlag(),
-			&cli.StringFlag{Name: "from", Usage: "insist that `AGENT` wrote it"},
+			&cli.StringFlag{Name: "from", Usage: "insist that `AGENT` wrote it, or a group owns it"},
 			&cli.BoolFlag{Name: "allow-unknown-author", Usage: "open it though the author is not known, so that nothing proves who wrote it", DisableDefaultText: true},
 		},
 		Action: func(c *cli.Context) error {
@@ -128,9 +128,14 @@ func (s *session) checkFrom(ctx context.Context, signed *envelope.Signed, from s
 	} else if err != nil {
 		return err
 	}
-	if h.Author != want && h.Owner != want {
-		return envelope.WithHint(envelope.Errorf(envelope.Denied, "this is not from %s: %s wrote it", quoted(from), dir.called(ctx, h.Author)),
+	if h.Writer() != want && h.Owner != want {
+		return envelope.WithHint(envelope.Errorf(envelope.Denied, "this is not from %s: %s wrote it", quoted(from), dir.called(ctx, h.Writer())),
 			"without --from it can be opened")
 	}
-	return nil
+	revoked, err := h.RevokedBy(ctx, signed, dir)
+	if err == nil && revoked != nil {
+		err = envelope.WithHint(envelope.Errorf(envelope.Denied, "nothing proves that this is from %s: the key that signed it was revoked since", quoted(from)),
+			"without --from it can be opened")
+	}
+	return err
 }

@@ -43,6 +43,9 @@ func (s *session) authorship(ctx context.Context, o *envelope.Opener) string {
 		return "says that " + h.Author.String() + " signed it, which can't be checked: the agent is not known here"
 	}
 	text := "signed by " + s.dir.called(ctx, h.Author)
+	if h.Writer() != h.Author {
+		text = "written by " + s.dir.called(ctx, h.Writer()) + ", and shared by " + s.dir.called(ctx, h.Author)
+	}
 	if h.Owner != h.Author {
 		text += " for " + s.dir.called(ctx, h.Owner)
 	}

@@ -30,15 +30,13 @@ func readerFlags() []cli.Flag {
 // readerNames returns whom readerFlags name, and the agent that the command acts
 // as unless --not-me; nobody for --public, and where nobody is named.
 func (s *session) readerNames(c *cli.Context) ([]string, error) {
-	names := c.StringSlice("to")
-	for _, file := range c.StringSlice("readers") {
-		more, err := readReadersFile(file)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, more...)
+	names, err := namedReaders(c, "to")
+	if err != nil {
+		return nil, err
 	}
 	switch {
+	case c.Bool("public") && c.Bool("pad"):
+		return nil, usagef(c, "a public envelope hides nothing, so --pad has no place")
 	case c.Bool("public") && (len(names) > 0 || c.Bool("not-me")):
 		return nil, usagef(c, "a public envelope is for everybody, so --to, --readers and --not-me have no place")
 	case len(names) == 0 && c.Bool("not-me"):
@@ -51,6 +49,19 @@ func (s *session) readerNames(c *cli.Context) ([]string, error) {
 		return nil, err
 	}
 	return append(names, me.ID().String()), nil
+}
+
+// namedReaders returns whom the given flag and --readers name.
+func namedReaders(c *cli.Context, flag string) ([]string, error) {
+	names := c.StringSlice(flag)
+	for _, file := range c.StringSlice("readers") {
+		more, err := readReadersFile(file)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, more...)
+	}
+	return names, nil
 }
 
 // readers returns the recipients that go by names, each once: none for --public,

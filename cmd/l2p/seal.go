@@ -25,6 +25,7 @@ func sealCommand(s *session) *cli.Command {
 			&cli.BoolFlag{Name: "armor", Aliases: []string{"a"}, Usage: "write text, for mail and the like", DisableDefaultText: true},
 			&cli.StringFlag{Name: "title", Usage: "a `TEXT` that only readers see"},
 			&cli.StringFlag{Name: "media-type", Usage: "what it is, such as `application/pdf`, for readers only"},
+			&cli.BoolFlag{Name: "pad", Usage: "hide the size: make it up to 12 % larger, as many other sizes", DisableDefaultText: true},
 		),
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)
@@ -51,7 +52,7 @@ func sealCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			opts := envelope.SealOptions{Public: c.Bool("public"), Title: c.String("title"), MediaType: c.String("media-type")}
+			opts := envelope.SealOptions{Public: c.Bool("public"), Title: c.String("title"), MediaType: c.String("media-type"), Pad: c.Bool("pad")}
 			if len(args) == 1 && args[0] != "-" {
 				opts.FileName = filepath.Base(args[0])
 			}

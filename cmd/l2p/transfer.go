@@ -96,6 +96,7 @@ func fetchPayload(ctx context.Context, node segmentKeeper, opener *envelope.Open
 	defer running.Wait()
 	defer cancel()
 
+	content := opener.Content(dst)
 	count, key := segmentsOf(opener.Header()), [32]byte(opener.Header().SegmentKey)
 	free := make(chan []byte, window) // buffers that have been written out
 	ahead := make(chan chan piece, window-1)
@@ -126,12 +127,12 @@ func fetchPayload(ctx context.Context, node segmentKeeper, opener *envelope.Open
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := dst.Write(p.plain); err != nil {
+		if _, err := content.Write(p.plain); err != nil {
 			return err
 		}
 		bar.add(len(p.plain))
 		if p.final {
-			return nil
+			return content.Close()
 		}
 		select {
 		case free <- p.plain[:0]:
