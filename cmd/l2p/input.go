@@ -17,7 +17,10 @@ type input struct {
 // or "-".
 func (s *session) openInput(args []string) (*input, error) {
 	if len(args) == 0 || args[0] == "-" {
-		f, _ := s.stdin.(*os.File)
+		f, ok := s.stdin.(*os.File)
+		if ok {
+			widen(f)
+		}
 		return &input{Reader: s.stdin, file: f}, nil
 	}
 	f, err := os.Open(args[0])

@@ -39,6 +39,9 @@ const (
 func (s *session) createOutput(path string, kind outputKind, input *os.File) (*output, error) {
 	if path == "" || path == "-" {
 		out := &output{s: s, Writer: s.stdout}
+		if f, ok := s.stdout.(*os.File); ok {
+			widen(f)
+		}
 		if path == "" && isTerminal(s.stdout) {
 			switch kind {
 			case binaryOutput:
