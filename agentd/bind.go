@@ -8,8 +8,8 @@ import (
 	"l2p/netq/wire"
 )
 
-// bind gives a name of the box's namespace to an agent, or takes it back, by a
-// record that continues the newest on the ring.
+// bind gives a name of the box's namespace to an agent, takes it back, or
+// revokes whom it means, by a record that continues the newest on the ring.
 func (a *Agentd) bind(ctx context.Context, n *network, b *wire.Bind) error {
 	if err := envelope.CheckLocalName(b.Name); err != nil {
 		return err
@@ -20,21 +20,14 @@ func (a *Agentd) bind(ctx context.Context, n *network, b *wire.Bind) error {
 		return err
 	}
 	next := &envelope.Binding{Format: 1, Box: ref.Owner, Name: b.Name, Version: 1, Time: time.Now().UnixMilli(), Agent: b.Agent}
-	if newest != nil {
-		meant := newest.Binding.Agent
-		switch {
-		case meant == b.Agent:
-			return nil
-		case !meant.IsZero() && !b.Agent.IsZero() && !b.Replace:
-			return envelope.WithHint(
-				envelope.Errorf(envelope.Conflict, "%+q means agent %s already", b.Name, meant.Short()),
-				"choose another name, or replace the binding: whoever knows the name will be warned")
+	if newest == nil {
+		if b.Agent.IsZero() || b.Revoke {
+			return envelope.Errorf(envelope.NotFound, "nobody is called %+q here", b.Name)
 		}
-		next.Version, next.Parent = newest.Version.N+1, newest.Version.Hash
-	} else if b.Agent.IsZero() {
-		return envelope.Errorf(envelope.NotFound, "nobody is called %+q here", b.Name)
+	} else if changes, err := follow(newest, next, b); !changes {
+		return err
 	}
-	if !b.Agent.IsZero() {
+	if !b.Agent.IsZero() && !b.Revoke {
 		if _, err := n.document(ctx, b.Agent); err != nil {
 			return err
 		}
@@ -44,4 +37,29 @@ func (a *Agentd) bind(ctx context.Context, n *network, b *wire.Bind) error {
 		return err
 	}
 	return n.publish(ctx, envelope.KindBinding, signed)
+}
+
+// follow makes next the binding after newest that b asks for. It reports false
+// where b changes nothing, or may not.
+func follow(newest *envelope.Record, next *envelope.Binding, b *wire.Bind) (changes bool, err error) {
+	have := newest.Binding
+	next.Version, next.Parent = newest.Version.N+1, newest.Version.Hash
+	if b.Revoke {
+		switch {
+		case have.Agent.IsZero():
+			return false, envelope.Errorf(envelope.NotFound, "%+q means nobody any more", b.Name)
+		case !b.Agent.IsZero() && b.Agent != have.Agent:
+			return false, envelope.Errorf(envelope.Conflict, "%+q means agent %s, not the one to revoke", b.Name, have.Agent.Short())
+		}
+		next.Agent, next.Revoked = have.Agent, true
+	}
+	if next.Agent == have.Agent {
+		return next.Revoked != have.Revoked, nil
+	}
+	if !have.Agent.IsZero() && !next.Agent.IsZero() && !b.Replace {
+		return false, envelope.WithHint(
+			envelope.Errorf(envelope.Conflict, "%+q means agent %s already", b.Name, have.Agent.Short()),
+			"choose another name, or replace the binding: whoever knows the name will be warned")
+	}
+	return true, nil
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func FuzzNames(f *testing.F) {
-	seed, err := envelope.Encode(namesList{Format: 1, Names: []PinnedName{{"adam@a-tech", envelope.AgentID{1}}, {"eve@e-build", envelope.AgentID{2}}}})
+	seed, err := envelope.Encode(namesList{Format: 1, Names: []PinnedName{{Name: "adam@a-tech", Agent: envelope.AgentID{1}}, {Name: "eve@e-build", Agent: envelope.AgentID{2}, Revoked: true}}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -16,6 +16,9 @@ const (
 type PinnedName struct {
 	Name  string           `cbor:"1,keyasint"`
 	Agent envelope.AgentID `cbor:"2,keyasint"`
+	// Revoked says that the name's box didn't vouch for the agent any more,
+	// when that was last heard of.
+	Revoked bool `cbor:"3,keyasint,omitempty"`
 }
 
 type namesList struct {
@@ -92,23 +95,52 @@ func (s *Store) pin(name string, id envelope.AgentID, replace bool) error {
 	if id.IsZero() {
 		return envelope.Errorf(envelope.NotFound, "the name %s means nobody", name)
 	}
+	return s.changeNames(func(names []PinnedName) ([]PinnedName, error) {
+		i, ok := findName(names, name)
+		switch {
+		case !ok:
+			return slices.Insert(names, i, PinnedName{Name: name, Agent: id}), nil
+		case names[i].Agent == id:
+			return nil, nil
+		case !replace:
+			return nil, envelope.WithHint(
+				envelope.Errorf(envelope.Conflict, "WARNING: %s is another agent than before: it was %s and now is %s", name, names[i].Agent, id),
+				"if that is right, run l2p agent pin %s --accept", name)
+		}
+		names[i] = PinnedName{Name: name, Agent: id}
+		return names, nil
+	})
+}
+
+// MarkName remembers whether the box of a pinned name has revoked the agent
+// that the name means. A name that isn't pinned is none of the store's.
+func (s *Store) MarkName(name string, revoked bool) error {
+	names, err := s.Names() // most often there is nothing to write
+	if err != nil {
+		return err
+	}
+	if i, ok := findName(names, name); !ok || names[i].Revoked == revoked {
+		return nil
+	}
+	return s.changeNames(func(names []PinnedName) ([]PinnedName, error) {
+		i, ok := findName(names, name)
+		if !ok {
+			return nil, nil
+		}
+		names[i].Revoked = revoked
+		return names, nil
+	})
+}
+
+// changeNames writes what change makes of the pinned names; nil: nothing.
+func (s *Store) changeNames(change func([]PinnedName) ([]PinnedName, error)) error {
 	return s.locked(func() error {
 		names, err := s.Names()
 		if err != nil {
 			return err
 		}
-		i, ok := findName(names, name)
-		switch {
-		case !ok:
-			names = slices.Insert(names, i, PinnedName{Name: name, Agent: id})
-		case names[i].Agent == id:
-			return nil
-		case !replace:
-			return envelope.WithHint(
-				envelope.Errorf(envelope.Conflict, "WARNING: %s is another agent than before: it was %s and now is %s", name, names[i].Agent, id),
-				"if that is right, run l2p agent pin %s --accept", name)
-		default:
-			names[i].Agent = id
+		if names, err = change(names); err != nil || names == nil {
+			return err
 		}
 		data, err := envelope.Encode(namesList{Format: 1, Names: names})
 		if err != nil {

@@ -113,7 +113,7 @@ func (s *Store) Recover(ctx context.Context, chain []*envelope.Document, key *Re
 	if parent.Kind != envelope.User && parent.Kind != envelope.Service {
 		return nil, envelope.Errorf(envelope.Usage, "%s is a %s, not a user or service", title(parent), parent.Kind)
 	}
-	if err := key.check(parent); err != nil {
+	if err := key.Check(parent); err != nil {
 		return nil, err
 	}
 	next := followRecovery(parent)
@@ -143,9 +143,9 @@ func followRecovery(d *envelope.Document) *envelope.Document {
 	return next
 }
 
-// maxEarlier bounds how many locked secrets a passphrase is tried on, at 0.8 s
+// MaxEarlier bounds how many locked secrets a passphrase is tried on, at 0.8 s
 // each: a thief may have published any number.
-const maxEarlier = 8
+const MaxEarlier = 8
 
 // Earlier looks for the keys that an agent had: in the locked secrets that its
 // documents carry, and in what the store has of it. chain is all of its
@@ -182,7 +182,7 @@ func (s *Store) Earlier(chain []*envelope.Document, passphrase []byte) (*Secrets
 	if len(candidates) == 0 {
 		return nil, envelope.Errorf(envelope.NotFound, "no earlier keys of %s are to be found", title(chain[0]))
 	}
-	for _, stored := range candidates[:min(len(candidates), maxEarlier)] {
+	for _, stored := range candidates[:min(len(candidates), MaxEarlier)] {
 		if isLocked(stored) && len(passphrase) == 0 {
 			continue
 		}

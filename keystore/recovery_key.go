@@ -64,8 +64,8 @@ func (s recoverySigner) Agent() envelope.AgentID        { return s.agent }
 func (recoverySigner) DocumentVersion() uint64          { return 0 } // it is none of a document's keys
 func (s recoverySigner) PrivateKey() ed25519.PrivateKey { return s.key }
 
-// check refuses a key that isn't the one of d.
-func (k *RecoveryKey) check(d *envelope.Document) error {
+// Check refuses, with an error of kind Denied, a key that isn't the one of d.
+func (k *RecoveryKey) Check(d *envelope.Document) error {
 	switch {
 	case len(d.Recovery) == 0:
 		return envelope.WithHint(envelope.Errorf(envelope.Denied, "%s has no recovery key", title(d)),

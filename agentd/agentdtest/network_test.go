@@ -207,29 +207,34 @@ func TestNames(t *testing.T) {
 		adam, eve := NewAuthor(t), NewAuthor(t)
 		c.must(0, "publish", adam.Publish)
 		c.must(1, "publish", eve.Publish)
-		bind := func(name string, agent envelope.AgentID, replace bool) error {
-			return c.Do(1, func(ctx context.Context, client *netq.Client) error {
-				return client.Bind(ctx, wire.Bind{Name: name, Agent: agent, Replace: replace})
-			})
-		}
 		for _, b := range []struct {
-			what    string
-			name    string
-			agent   envelope.AgentID
-			replace bool
-			kind    envelope.ErrorKind // 0: no error
+			what string
+			bind wire.Bind
+			kind envelope.ErrorKind // 0: no error
 		}{
-			{"malformed", "Adam!", adam.Agent(), false, envelope.Usage},
-			{"nobody's", "adam", envelope.AgentID{}, false, envelope.NotFound},
-			{"an agent that nobody knows", "adam", envelope.AgentID{1}, false, envelope.NotFound},
-			{"first", "adam", adam.Agent(), false, 0},
-			{"again", "adam", adam.Agent(), false, 0},
-			{"another's", "adam", eve.Agent(), false, envelope.Conflict},
-			{"replaced", "adam", eve.Agent(), true, 0},
-			{"taken back", "adam", envelope.AgentID{}, false, 0},
-			{"given anew", "adam", adam.Agent(), false, 0},
+			{"malformed", wire.Bind{Name: "Adam!", Agent: adam.Agent()}, envelope.Usage},
+			{"nobody's", wire.Bind{Name: "adam"}, envelope.NotFound},
+			{"nobody is revoked", wire.Bind{Name: "adam", Revoke: true}, envelope.NotFound},
+			{"an agent that nobody knows", wire.Bind{Name: "adam", Agent: envelope.AgentID{1}}, envelope.NotFound},
+			{"first", wire.Bind{Name: "adam", Agent: adam.Agent()}, 0}, // version 1
+			{"again", wire.Bind{Name: "adam", Agent: adam.Agent()}, 0},
+			{"another's", wire.Bind{Name: "adam", Agent: eve.Agent()}, envelope.Conflict},
+			{"replaced", wire.Bind{Name: "adam", Agent: eve.Agent(), Replace: true}, 0}, // 2
+			{"taken back", wire.Bind{Name: "adam"}, 0},                                  // 3
+			{"nobody any more is revoked", wire.Bind{Name: "adam", Revoke: true}, envelope.NotFound},
+			{"given anew", wire.Bind{Name: "adam", Agent: adam.Agent()}, 0}, // 4
+			{"another is revoked", wire.Bind{Name: "adam", Agent: eve.Agent(), Revoke: true}, envelope.Conflict},
+			{"revoked", wire.Bind{Name: "adam", Revoke: true}, 0}, // 5
+			{"revoked again", wire.Bind{Name: "adam", Agent: adam.Agent(), Revoke: true}, 0},
+			{"revoked, another's", wire.Bind{Name: "adam", Agent: eve.Agent()}, envelope.Conflict},
+			{"lifted", wire.Bind{Name: "adam", Agent: adam.Agent()}, 0},                                // 6
+			{"revoked once more", wire.Bind{Name: "adam", Agent: adam.Agent(), Revoke: true}, 0},       // 7
+			{"revoked and replaced", wire.Bind{Name: "adam", Agent: eve.Agent(), Replace: true}, 0},    // 8
+			{"revoked, then taken back", wire.Bind{Name: "adam", Agent: eve.Agent(), Revoke: true}, 0}, // 9
+			{"taken back from a revoked", wire.Bind{Name: "adam"}, 0},                                  // 10
 		} {
-			if err := bind(b.name, b.agent, b.replace); (err != nil) != (b.kind != 0) || b.kind != 0 && envelope.KindOf(err) != b.kind {
+			err := c.Do(1, func(ctx context.Context, client *netq.Client) error { return client.Bind(ctx, b.bind) })
+			if (err != nil) != (b.kind != 0) || b.kind != 0 && envelope.KindOf(err) != b.kind {
 				t.Errorf("%s: %v, want kind %d", b.what, err, b.kind)
 			}
 		}
@@ -240,11 +245,23 @@ func TestNames(t *testing.T) {
 				return err
 			}
 			r, err := envelope.ParseRecord(ref.Kind, data)
-			if err != nil || r.Binding.Agent != adam.Agent() || r.Version.N != 4 {
+			if err != nil || !r.Binding.Agent.IsZero() || r.Version.N != 10 {
 				return fmt.Errorf("adam is %+v, %v", r.Binding, err)
 			}
 			return nil
 		})
+		for n, revoked := range map[uint64]bool{1: false, 5: true, 6: false, 7: true, 8: false, 9: true} {
+			c.must(2, "history", func(ctx context.Context, client *netq.Client) error {
+				data, _, err := client.GetRecord(ctx, ref, n)
+				if err != nil {
+					return err
+				}
+				if r, err := envelope.ParseRecord(ref.Kind, data); err != nil || r.Binding.Revoked != revoked {
+					return fmt.Errorf("version %d is %+v, %v", n, r.Binding, err)
+				}
+				return nil
+			})
+		}
 	})
 }
 

@@ -17,14 +17,14 @@ func agentCreateCommand(s *session) *cli.Command {
 		ArgsUsage: "NAME",
 		Description: "NAME is such as adam@a-tech; adam alone is at the box whose node runs here.\n" +
 			"If that node is up, its operator publishes the new agent and binds the name to it; others are told what the operator must run.\n" +
-			"The passphrase is asked for twice, or read from --passphrase-file.",
-		Flags: []cli.Flag{
+			"The passphrase is asked for twice, or read from --passphrase-file.\n" + recoveryHelp,
+		Flags: append(recoveryFlags(),
 			&cli.BoolFlag{Name: "service", Usage: "it is a program, not a person", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "no-passphrase", Usage: "leave the keys unlocked, for a service that starts by itself", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "keep-keys-local", Usage: "leave the locked keys out of what is published, so that nobody can sign in from another box", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "classic", Usage: "X25519 keys, which are small and not post-quantum", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "offline", Usage: "ask no node, publish nothing", DisableDefaultText: true},
-		},
+		),
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 1, 1)
 			if err != nil {
@@ -50,10 +50,17 @@ func agentCreateCommand(s *session) *cli.Command {
 					return err
 				}
 			}
-			secrets, err := store.CreateAgent(c.Context, opts)
+			paper, err := s.recoveryPaper(c, name.String())
 			if err != nil {
 				return err
 			}
+			opts.Recovery = paper.public()
+			secrets, err := store.CreateAgent(c.Context, opts)
+			if err != nil {
+				paper.withdraw()
+				return err
+			}
+			paper.handOver()
 			if err := store.Pin(name.String(), secrets.Agent()); err != nil {
 				return err
 			}

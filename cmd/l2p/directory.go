@@ -9,7 +9,6 @@ import (
 	"l2p/envelope"
 	"l2p/keystore"
 	"l2p/netq"
-	"l2p/netq/wire"
 )
 
 // A directory finds agents and groups: in the keystore and, where a node is
@@ -78,29 +77,16 @@ func (d *directory) refresh(ctx context.Context, id envelope.AgentID) error {
 	if err != nil && !is(err, envelope.NotFound) {
 		return err
 	}
-	list := wire.ListRecords{Kind: envelope.KindDocument, Owner: id, History: true, Bare: true}
-	if len(known) > 0 {
-		list.AfterN = uint64(len(known)) - 1 // the newest known comes again, and must be the same
-	}
-	var run []*envelope.Document
-	for r, err := range d.client.Records(ctx, list) {
-		if is(err, envelope.NotFound) {
-			break
-		}
-		if err != nil {
-			return d.offline(ctx, err, len(known) > 0)
-		}
-		// Of two documents with one number the winner is taken, as everywhere.
-		if last := len(run) - 1; last >= 0 && run[last].Version == r.Document.Version {
-			if r.Version.Newer(envelope.Version{N: run[last].Version, Hash: run[last].Hash()}) {
-				run[last] = r.Document
-			}
-			continue
-		}
-		run = append(run, r.Document)
+	run, others, err := d.newRun(ctx, id, known, false)
+	if err != nil {
+		return d.offline(ctx, err, len(known) > 0)
 	}
 	if len(run) == 0 {
 		return nil
+	}
+	if run[0].Group != nil {
+		err := d.learnGroup(ctx, run, others, d.store.AddDocuments)
+		return d.offline(ctx, err, len(known) > 0)
 	}
 	if err := d.complete(ctx, run); err != nil {
 		return d.offline(ctx, err, len(known) > 0)
@@ -116,6 +102,9 @@ func (d *directory) refresh(ctx context.Context, id envelope.AgentID) error {
 	}
 	if is(err, envelope.Conflict) {
 		return envelope.WithHint(err, "the network's wins: `l2p agent forget %s` lets the keystore learn it", id)
+	}
+	if err == nil {
+		d.tellOfNewKeys(known, run)
 	}
 	return err
 }
@@ -147,17 +136,11 @@ func (d *directory) complete(ctx context.Context, run []*envelope.Document) erro
 		default:
 			continue
 		}
-		data, _, err := d.client.GetRecord(ctx, envelope.Ref{Kind: envelope.KindDocument, Owner: doc.ID()}, doc.Version)
+		whole, err := d.whole(ctx, doc)
 		if err != nil {
 			return err
 		}
-		whole, err := envelope.ParseDocument(data)
-		if err != nil {
-			return err
-		}
-		if whole.Hash() == doc.Hash() { // else a fork came between; the one that was listed stays
-			run[i] = whole
-		}
+		run[i] = whole
 	}
 	return nil
 }
@@ -264,7 +247,7 @@ func (d *directory) lookup(ctx context.Context, name envelope.Name) (envelope.Ag
 		}
 		return pinned, nil
 	}
-	found, err := d.search(ctx, name)
+	binding, err := d.binding(ctx, name)
 	if ctx.Err() != nil {
 		return envelope.AgentID{}, ctx.Err()
 	}
@@ -274,13 +257,17 @@ func (d *directory) lookup(ctx context.Context, name envelope.Name) (envelope.Ag
 	if err != nil {
 		return pinned, d.offline(ctx, err, !pinned.IsZero())
 	}
+	found := binding.Agent
 	if found.IsZero() {
 		return envelope.AgentID{}, envelope.WithHint(envelope.Errorf(envelope.NotFound, "the name %s means nobody any more", name), "say the agent by its id")
 	}
 	if own, err := d.s.ownAgent(name.String()); err == nil && own.ID() != found {
 		d.s.warn("the keystore has an agent that calls itself %s, but the name means %s", name, found)
 	}
-	return found, d.store.Pin(name.String(), found)
+	if err := d.store.Pin(name.String(), found); err != nil {
+		return found, err
+	}
+	return found, d.store.MarkName(name.String(), binding.Revoked)
 }
 
 // pinned returns whom the keystore takes a name for: what it meant first, or
@@ -301,25 +288,34 @@ func (d *directory) pinned(name string) (envelope.AgentID, error) {
 // network's root key down: the box's certificate, the box's binding. The zero
 // id means nobody any more.
 func (d *directory) search(ctx context.Context, name envelope.Name) (envelope.AgentID, error) {
-	box, err := d.box(ctx, name.Box)
+	b, err := d.binding(ctx, name)
 	if err != nil {
 		return envelope.AgentID{}, err
+	}
+	return b.Agent, nil
+}
+
+// binding is search; it returns all that the box says of the name.
+func (d *directory) binding(ctx context.Context, name envelope.Name) (*envelope.Binding, error) {
+	box, err := d.box(ctx, name.Box)
+	if err != nil {
+		return nil, err
 	}
 	data, _, err := d.client.GetRecord(ctx, envelope.Ref{Kind: envelope.KindBinding, Owner: box, Name: name.Local}, 0)
 	if is(err, envelope.NotFound) {
-		return envelope.AgentID{}, envelope.Errorf(envelope.NotFound, "box %s knows no %s", name.Box, name.Local)
+		return nil, envelope.Errorf(envelope.NotFound, "box %s knows no %s", name.Box, name.Local)
 	}
 	if err != nil {
-		return envelope.AgentID{}, err
+		return nil, err
 	}
 	r, err := envelope.ParseRecord(envelope.KindBinding, data)
 	if err != nil {
-		return envelope.AgentID{}, err
+		return nil, err
 	}
 	if r.Binding.Box != box || r.Binding.Name != name.Local {
-		return envelope.AgentID{}, envelope.Errorf(envelope.Corrupt, "the node answers for another name than %s", name)
+		return nil, envelope.Errorf(envelope.Corrupt, "the node answers for another name than %s", name)
 	}
-	return r.Binding.Agent, r.Binding.Verify(ctx, d)
+	return r.Binding, r.Binding.Verify(ctx, d)
 }
 
 // box returns the agent of the box of that name in the network.

@@ -76,11 +76,13 @@ func (s *session) publishAgent(ctx context.Context, client *netq.Client, id enve
 		}
 		known = newest.Version
 	}
-	for known < uint64(len(chain)) {
-		if _, err := client.PutRecord(ctx, envelope.KindDocument, chain[known].Signed().Encode()); err != nil {
+	for _, d := range chain {
+		if d.Version <= known {
+			continue
+		}
+		if _, err := client.PutRecord(ctx, envelope.KindDocument, d.Signed().Encode()); err != nil {
 			return err
 		}
-		known++
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func bodies() map[wire.Type]any {
 		wire.TypePendingReply: wire.PendingReply{Requests: []wire.PendingRequest{{Request: hash, BoxName: "e-build", Box: agent, Addr: "host:1", Time: 1}}},
 		wire.TypeAdmit:        wire.Admit{Request: hash, Refuse: true},
 		wire.TypeLeave:        wire.Empty{},
-		wire.TypeBind:         wire.Bind{Name: "adam", Agent: agent, Replace: true},
+		wire.TypeBind:         wire.Bind{Name: "adam", Agent: agent, Replace: true, Revoke: true},
 		wire.TypeStop:         wire.Empty{},
 		wire.TypeExpel:        wire.Expel{Box: agent},
 		wire.TypeExpelReply:   wire.ExpelReply{Told: 1, Others: 2},

@@ -394,6 +394,9 @@ type Bind struct {
 	Agent envelope.AgentID `cbor:"2,keyasint,omitzero"`
 	// Replace allows a name that means another agent already to change hands.
 	Replace bool `cbor:"3,keyasint,omitempty"`
+	// Revoke says that the box doesn't vouch any more for the agent that the
+	// name means, who keeps it. Then Agent is zero, or that agent.
+	Revoke bool `cbor:"4,keyasint,omitempty"`
 }
 
 // Expel takes a box out of the network for good.

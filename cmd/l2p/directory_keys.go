@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"l2p/envelope"
+	"l2p/netq/wire"
+)
+
+// newRun returns the documents of an agent that the network has and known
+// lacks, oldest first: the end of the chain that leads to the winner. Known's
+// newest may come again, and must be the same. others are those of a group that
+// lost, as far as they were asked for: all of them if whole is set.
+func (d *directory) newRun(ctx context.Context, id envelope.AgentID, known []*envelope.Document, whole bool) (run, others []*envelope.Document, err error) {
+	list := wire.ListRecords{Kind: envelope.KindDocument, Owner: id, History: true, Bare: true}
+	if len(known) > 0 && !whole {
+		list.AfterN = known[len(known)-1].Version - 1
+	}
+	for {
+		var listed []*envelope.Document
+		for r, err := range d.client.Records(ctx, list) {
+			if is(err, envelope.NotFound) {
+				break
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			listed = append(listed, r.Document)
+		}
+		run, others, joins := runOf(listed, known)
+		if joins || list.AfterN == 0 {
+			return run, others, nil
+		}
+		list.AfterN = 0 // it left the chain that is known before its end
+	}
+}
+
+// runOf returns the run of listed that ends in the winner, and the rest of a
+// group's. It reports whether the run joins on to known or begins with the first
+// document, and whether the rest joins, too.
+func runOf(listed, known []*envelope.Document) (run, others []*envelope.Document, joins bool) {
+	byHash := make(map[envelope.Hash]*envelope.Document, len(listed))
+	isKnown := make(map[envelope.Hash]bool, len(known))
+	for _, doc := range known {
+		isKnown[doc.Hash()] = true
+	}
+	var best *envelope.Document
+	for _, doc := range listed {
+		byHash[doc.Hash()] = doc
+		if best == nil || versionOf(doc).Newer(versionOf(best)) {
+			best = doc
+		}
+	}
+	inRun := make(map[envelope.Hash]bool)
+	for doc := best; doc != nil && len(run) < len(listed); doc = byHash[doc.Parent] {
+		run = append(run, doc)
+		inRun[doc.Hash()] = true
+	}
+	if len(run) == 0 {
+		return nil, nil, true
+	}
+	slices.Reverse(run)
+	joins = run[0].Version == 1 || isKnown[run[0].Parent]
+	for _, doc := range listed {
+		if doc.Group == nil || inRun[doc.Hash()] || isKnown[doc.Hash()] {
+			continue
+		}
+		others = append(others, doc)
+		joins = joins && (isKnown[doc.Parent] || byHash[doc.Parent] != nil)
+	}
+	return run, others, joins
+}
+
+func versionOf(d *envelope.Document) envelope.Version {
+	return envelope.Version{N: d.Version, Hash: d.Hash()}
+}
+
+// tellOfNewKeys says, when the keystore has learnt run, that an agent whose name
+// is known has other keys than before. It says so once: then they are known.
+// Groups have new keys all the time.
+func (d *directory) tellOfNewKeys(known, run []*envelope.Document) {
+	if len(known) == 0 {
+		return
+	}
+	before, now := known[len(known)-1], run[len(run)-1]
+	if now.Group != nil || now.SigningKey().Equal(before.SigningKey()) && now.Recipient == before.Recipient {
+		return
+	}
+	name := d.nameOf(now.ID())
+	if name == "" {
+		return
+	}
+	for _, doc := range slices.Backward(run) {
+		if doc.IsRecovery() && doc.Version > before.Version {
+			d.s.warn("%s was recovered on %s: its earlier keys are revoked, and may be a thief's; make sure that %s did it", name, day(doc), name)
+			return
+		}
+	}
+	d.s.remark("%s has new keys since %s; the chain of documents is intact", name, day(now))
+}
+
+// nameOf returns the name that is pinned to an agent, or "".
+func (d *directory) nameOf(id envelope.AgentID) string {
+	names, err := d.store.Names()
+	if err != nil {
+		return ""
+	}
+	for _, n := range names {
+		if n.Agent == id {
+			return n.Name
+		}
+	}
+	return ""
+}
+
+// day is the day of a document, by its author's clock.
+func day(d *envelope.Document) string { return time.UnixMilli(d.Time).UTC().Format(time.DateOnly) }
+
+// revoked returns the name of an agent that the operator of its box has
+// revoked, or "": as the network says, and else as the keystore last heard.
+func (d *directory) revoked(ctx context.Context, id envelope.AgentID) (string, error) {
+	doc, err := d.newest(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if name, err := envelope.ParseName(doc.Name); err == nil && d.client != nil {
+		// Whatever comes of it is in the keystore.
+		if _, err := d.lookup(ctx, name); err != nil && !is(err, envelope.NotFound) && !is(err, envelope.Conflict) {
+			return "", err
+		}
+	}
+	names, err := d.store.Names()
+	if err != nil {
+		return "", err
+	}
+	for _, n := range names {
+		if n.Agent == id && n.Revoked {
+			return n.Name, nil
+		}
+	}
+	return "", nil
+}
+
+// warnAuthor says in a line if what its author signed is to be doubted: the key
+// has been revoked since, or the box no longer vouches for the author.
+func (s *session) warnAuthor(ctx context.Context, o *envelope.Opener) error {
+	h := o.Header()
+	if h == nil || o.Author() == envelope.Unknown {
+		return nil
+	}
+	dir, err := s.directory(ctx)
+	if err != nil {
+		return err
+	}
+	if r := o.RevokedBy(); r != nil {
+		s.warn("signed with a key of %s that was revoked on %s: whoever stole it can have written this", dir.called(ctx, r.ID()), day(r))
+		return nil
+	}
+	name, err := dir.revoked(ctx, h.Author)
+	if err == nil && name != "" {
+		s.warn("%s is revoked by the operator of its box: somebody else may have its keys", name)
+	}
+	return err
+}
