@@ -49,6 +49,9 @@ func flagsPath(dir string) string { return filepath.Join(dir, "agentd.flags") }
 
 // setAgentdFlags keeps the flags with which agentd is started from now on.
 func (s *session) setAgentdFlags(listen string, noMDNS bool) error {
+	if strings.Contains(listen, "\n") {
+		return envelope.Errorf(envelope.Usage, "--listen %s is no HOST:PORT", quoted(listen))
+	}
 	var flags strings.Builder
 	if listen != "" {
 		flags.WriteString("--listen=" + listen + "\n")
@@ -58,9 +61,6 @@ func (s *session) setAgentdFlags(listen string, noMDNS bool) error {
 	}
 	if flags.Len() == 0 {
 		return nil
-	}
-	if strings.Count(flags.String(), "\n") > 2 {
-		return envelope.Errorf(envelope.Usage, "--listen %s is no HOST:PORT", quoted(listen))
 	}
 	if err := os.MkdirAll(s.nodeDir(), 0o700); err != nil {
 		return fileError(err)

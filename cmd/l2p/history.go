@@ -84,14 +84,11 @@ func (s *session) printHistory(c *cli.Context, dir *directory, records []*envelo
 			entry.Bytes = *r.Header.Size
 		}
 		rows = append(rows, entry)
-		mark, size := "", formatSize(entry.Bytes)
-		if entry.Wins {
-			mark = "*"
-		}
+		size := formatSize(entry.Bytes)
 		if entry.Deleted {
 			size = "removed"
 		}
-		cells = append(cells, []string{fmt.Sprint(entry.Version) + mark, size, formatTime(entry.Time), dir.short(c.Context, r.Header.Author), r.Version.Hash.Short()})
+		cells = append(cells, []string{fmt.Sprint(entry.Version) + mark(entry.Wins), size, formatTime(entry.Time), dir.short(c.Context, r.Header.Author), r.Version.Hash.Short()})
 	}
 	return s.result(rows, func(w io.Writer) {
 		table(w, []string{"VERSION", "SIZE", "TIME", "AUTHOR", "HASH"}, cells)

@@ -45,12 +45,12 @@ func initCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			network, node1 := status.Welcome.Network.String(), status.Welcome.Node.String()
+			network := status.Welcome.Network.String()
 			result := struct {
 				Network string `json:"network"`
 				Box     string `json:"box"`
 				Node    string `json:"node"`
-			}{network, args[0], node1}
+			}{network, args[0], status.Welcome.Node.String()}
 			return s.result(result, func(w io.Writer) {
 				fmt.Fprintf(w, "%s is the first box of the network %s\n", args[0], network)
 				fmt.Fprintf(w, "next: `l2p agent create NAME@%s`; `l2p invite OTHER-BOX` lets another box in\n", args[0])

@@ -79,3 +79,43 @@ func TestFailedPut(t *testing.T) {
 	})
 	sh.fails(envelope.NotDurable, "nodes has it; readers see nothing of it, and after a day the nodes drop what was sent", "put", "course", sh.file("x", "x"), "--public")
 }
+
+// TestKeysLast has the keys of who acts locked and the passphrase nowhere: what is
+// wrong without any key is said all the same.
+func TestKeysLast(t *testing.T) {
+	t.Parallel()
+	sh := newShell(t)
+	sh.ok("agent", "create", "zoe@a-tech", "--passphrase-file", sh.file("secret", "secret\n"))
+	x := sh.file("x", "x")
+	sh.ok("put", "course", x, "--public")
+	for _, test := range []struct {
+		kind envelope.ErrorKind
+		text string
+		args []string
+	}{
+		{envelope.Denied, "only adam@a-tech itself may write there", []string{"rm", "adam@a-tech/course"}},
+		{envelope.NotFound, "no envelope", []string{"rm", "nothing"}},
+		{envelope.Denied, "only adam@a-tech itself may write there", []string{"put", "adam@a-tech/course", x, "--public"}},
+		{envelope.Usage, "nobody to seal for", []string{"put", "new", x}},
+		{envelope.NotFound, "nobody", []string{"put", "new", x, "-t", "nobody"}},
+		{envelope.NotFound, "no such file", []string{"put", "new", x + "?", "--public"}},
+		{envelope.NotFound, "no envelope", []string{"get", "adam@a-tech/nothing"}},
+		{envelope.Conflict, "exists already", []string{"get", "adam@a-tech/course", "-o", sh.home}},
+		{envelope.NotFound, "passphrase-file names a file", []string{"put", "new", x, "-t", "eve"}}, // nothing else is wrong
+	} {
+		sh.fails(test.kind, test.text, append(test.args, "--as", "zoe", "--passphrase-file", x+".none")...)
+	}
+}
+
+// TestSealForMyself needs nothing of the network, however slow that is.
+func TestSealForMyself(t *testing.T) {
+	t.Parallel()
+	sh := newShell(t)
+	sh.lie(func(r *netq.Request, body any, data []byte, err error) (any, []byte, error) {
+		if r.Type != wire.TypeHello {
+			t.Errorf("the node is asked %s", r.Type)
+		}
+		return body, data, err
+	})
+	sh.ok("seal", "-t", "adam", "-o", sh.file("x.l2p", ""), sh.file("x", "x"))
+}

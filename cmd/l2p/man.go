@@ -24,10 +24,8 @@ func manCommand(s *session) *cli.Command {
 			if err != nil {
 				return envelope.Errorf(envelope.Other, "manual page: %w", err)
 			}
-			if _, err := io.WriteString(s.stdout, page+manSections()); err != nil {
-				return envelope.Errorf(envelope.Other, "standard output: %w", err)
-			}
-			return nil
+			_, err = io.WriteString(s.stdout, page+manSections())
+			return fileError(err)
 		},
 	}
 }
