@@ -21,6 +21,7 @@ type directory struct {
 	why    error        // why there is no client
 	asked  map[envelope.AgentID]bool
 	boxes  map[string]envelope.AgentID // of the roster; nil until asked for
+	looked map[string]bool             // names that the network was asked for
 }
 
 // directory returns the session's directory. It asks the network if a node is
@@ -33,7 +34,7 @@ func (s *session) directory(ctx context.Context) (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{s: s, store: store, asked: make(map[envelope.AgentID]bool)}
+	d := &directory{s: s, store: store, asked: make(map[envelope.AgentID]bool), looked: make(map[string]bool)}
 	d.client, d.why = s.nodeIfUp(ctx)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -267,6 +268,7 @@ func (d *directory) lookup(ctx context.Context, name envelope.Name) (envelope.Ag
 	if err := d.store.Pin(name.String(), found); err != nil {
 		return found, err
 	}
+	d.looked[name.String()] = true
 	return found, d.store.MarkName(name.String(), binding.Revoked)
 }
 

@@ -125,9 +125,9 @@ func (d *directory) revoked(ctx context.Context, id envelope.AgentID) (string, e
 	if err != nil {
 		return "", err
 	}
-	if name, err := envelope.ParseName(doc.Name); err == nil && d.client != nil {
+	if name, err := envelope.ParseName(doc.Name); err == nil && d.client != nil && !d.looked[doc.Name] {
 		// Whatever comes of it is in the keystore.
-		if _, err := d.lookup(ctx, name); err != nil && !is(err, envelope.NotFound) && !is(err, envelope.Conflict) {
+		if _, err := d.lookup(ctx, name); is(err, envelope.Corrupt) || ctx.Err() != nil {
 			return "", err
 		}
 	}
@@ -143,24 +143,21 @@ func (d *directory) revoked(ctx context.Context, id envelope.AgentID) (string, e
 	return "", nil
 }
 
-// warnAuthor says in a line if what its author signed is to be doubted: the key
+// warnAuthor says in a line if what somebody signed is to be doubted: the key
 // has been revoked since, or the box no longer vouches for the author.
-func (s *session) warnAuthor(ctx context.Context, o *envelope.Opener) error {
-	h := o.Header()
-	if h == nil || o.Author() == envelope.Unknown {
-		return nil
-	}
-	dir, err := s.directory(ctx)
-	if err != nil {
-		return err
+func (s *session) warnAuthor(ctx context.Context, o *envelope.Opener) {
+	if o.Author() == envelope.Unknown {
+		return
 	}
 	if r := o.RevokedBy(); r != nil {
-		s.warn("signed with a key of %s that was revoked on %s: whoever stole it can have written this", dir.called(ctx, r.ID()), day(r))
-		return nil
+		s.warn("signed with a key of %s that was revoked on %s: whoever stole it can have written this", s.dir.called(ctx, r.ID()), day(r))
+		return
 	}
-	name, err := dir.revoked(ctx, h.Author)
-	if err == nil && name != "" {
+	name, err := s.dir.revoked(ctx, o.Header().Author)
+	switch {
+	case err != nil:
+		s.remark("whether its author is revoked can't be told: %v", err)
+	case name != "":
 		s.warn("%s is revoked by the operator of its box: somebody else may have its keys", name)
 	}
-	return err
 }

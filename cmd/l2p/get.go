@@ -108,7 +108,11 @@ func (s *session) openRecord(ctx context.Context, record *envelope.Record) (*env
 	if is(err, envelope.NotReader) {
 		return nil, envelope.Errorf(envelope.NotReader, "%s is sealed for others: none of your identities opens it", name)
 	}
-	return opener, err
+	if err != nil {
+		return nil, err
+	}
+	s.warnAuthor(ctx, opener)
+	return opener, nil
 }
 
 // fetch gets the payload and writes it where it belongs.

@@ -66,7 +66,7 @@ type envelopeFacts struct {
 	Format      string            `json:"format"` // "l2p-envelope/1" or "age"
 	Hash        string            `json:"hash,omitempty"`
 	Author      string            `json:"author,omitempty"`
-	AuthorState string            `json:"authorState,omitempty"` // "verified" or "unknown"
+	AuthorState string            `json:"authorState,omitempty"` // "verified", "revoked" or "unknown"
 	AuthorName  string            `json:"authorName,omitempty"`  // only if verified and the name is known to be the author's
 	Owner       string            `json:"owner,omitempty"`
 	Name        string            `json:"name,omitempty"`
@@ -118,6 +118,15 @@ func (s *session) inspect(ctx context.Context, signed *envelope.Signed, particul
 		return nil, err
 	default:
 		f.called = dir.called(ctx, h.Author)
+		if r, err := h.RevokedBy(ctx, signed, dir); err != nil {
+			return nil, err
+		} else if r != nil {
+			f.AuthorState, f.called = "revoked", f.called+", with a key that was revoked on "+day(r)
+		} else if name, err := dir.revoked(ctx, h.Author); err != nil {
+			return nil, err
+		} else if name != "" {
+			s.warn("%s is revoked by the operator of its box: somebody else may have its keys", name)
+		}
 		if chain, err := dir.store.Chain(ctx, h.Author); err == nil {
 			if name := chain[len(chain)-1].Name; name != "" && dir.isName(ctx, name, h.Author) {
 				f.AuthorName = name

@@ -68,6 +68,7 @@ func openEnvelope(s *session, c *cli.Context, out *output, r *bufio.Reader) erro
 	if err != nil {
 		return out.finish(err)
 	}
+	s.warnAuthor(c.Context, o)
 	tell := sync.OnceFunc(func() { s.remark("%s", s.authorship(c.Context, o)) })
 	var dst io.Writer = out
 	if out.temp == "" {

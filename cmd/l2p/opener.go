@@ -39,7 +39,7 @@ func (s *session) opener(ctx context.Context, header *envelope.Signed, allowUnkn
 // authorship says in a line who wrote an envelope.
 func (s *session) authorship(ctx context.Context, o *envelope.Opener) string {
 	h := o.Header()
-	if o.Author() != envelope.Verified {
+	if o.Author() == envelope.Unknown {
 		return "says that " + h.Author.String() + " signed it, which can't be checked: the agent is not known here"
 	}
 	text := "signed by " + s.dir.called(ctx, h.Author)

@@ -108,6 +108,14 @@ func (s *session) reader(ctx context.Context, name string) (envelope.Recipient, 
 	if err := keystore.CheckReader(ctx, dir, d); err != nil {
 		return envelope.Recipient{}, err
 	}
+	revoked, err := dir.revoked(ctx, id)
+	if err != nil {
+		return envelope.Recipient{}, err
+	}
+	if revoked != "" {
+		return envelope.Recipient{}, envelope.WithHint(envelope.Errorf(envelope.Denied, "%s is revoked by the operator of its box: somebody else may have its keys", revoked),
+			"leave it out until it is recovered and bound again")
+	}
 	return envelope.RecipientOf(d)
 }
 
