@@ -4,20 +4,24 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"l2p/envelope"
 )
 
 // folderMediaType marks an envelope whose content is a folder's archive: a tar
-// stream in PAX format with entries for folders, regular files and symbolic
-// links, ascending by path, every folder before what is in it.
+// stream in PAX format with entries for the folder itself ("./"), and the folders,
+// regular files and symbolic links in it, ascending by path, every folder before
+// what is in it. The format is docs/envelope.md, "Folders".
 const folderMediaType = "application/vnd.l2p.folder+tar"
 
 // Limits of a folder, on the way in and on the way out.
@@ -33,6 +37,8 @@ func checkEntryName(name string) error {
 	switch {
 	case len(name) > maxFolderPath:
 		return envelope.Errorf(envelope.Corrupt, "a path in the folder has %d bytes, more than %d", len(name), maxFolderPath)
+	case !utf8.ValidString(name):
+		return envelope.Errorf(envelope.Corrupt, "the file name %+q is not UTF-8", name)
 	case !fs.ValidPath(name) || name == ".":
 		return envelope.Errorf(envelope.Corrupt, "%+q is no path inside a folder", name)
 	case strings.Count(name, "/") >= maxFolderDepth:
@@ -91,8 +97,8 @@ func cleanLink(name, target string) (string, error) {
 	return clean, nil
 }
 
-// walkFolder calls do for everything inside root, ascending by path, each
-// folder before what is in it. It refuses what an archive can't hold. For a
+// walkFolder calls do for root, as ".", and everything inside, ascending by
+// path, each folder before what is in it. It refuses what an archive can't hold. For a
 // link, target is where it points to.
 func walkFolder(ctx context.Context, root *os.Root, do func(name string, info fs.FileInfo, target string) error) error {
 	entries := 0
@@ -100,17 +106,16 @@ func walkFolder(ctx context.Context, root *os.Root, do func(name string, info fs
 		if err != nil {
 			return fileError(err)
 		}
-		if name == "." {
-			return nil
-		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if entries++; entries > maxFolderEntries {
 			return envelope.Errorf(envelope.Full, "the folder has more than %d files and folders", maxFolderEntries)
 		}
-		if err := checkEntryName(name); err != nil {
-			return envelope.WithHint(err, "rename it")
+		if name != "." {
+			if err := checkEntryName(name); err != nil {
+				return envelope.WithHint(err, "rename it")
+			}
 		}
 		info, err := entry.Info()
 		if err != nil {
@@ -153,13 +158,45 @@ func checkFolder(ctx context.Context, dir string) (size int64, err error) {
 		return 0, fileError(err)
 	}
 	defer root.Close()
-	err = walkFolder(ctx, root, func(_ string, info fs.FileInfo, _ string) error {
-		if info.Mode().IsRegular() {
-			size += info.Size()
+	var unreadable []string
+	err = walkFolder(ctx, root, func(name string, info fs.FileInfo, _ string) error {
+		if !info.Mode().IsRegular() {
+			return nil
 		}
-		return nil
+		size += info.Size()
+		f, err := openFile(root, name)
+		if errors.Is(err, fs.ErrPermission) {
+			unreadable = append(unreadable, name)
+			return nil
+		}
+		if err != nil {
+			return fileError(err)
+		}
+		return f.Close()
 	})
+	if err == nil && len(unreadable) > 0 {
+		err = envelope.WithHint(envelope.Errorf(envelope.Denied, "you may not read %s", listNames(unreadable)), "nothing was sent")
+	}
 	return size, err
+}
+
+// listNames quotes a few of many names.
+func listNames(names []string) string {
+	const few = 5
+	var list []string
+	for _, name := range names[:min(few, len(names))] {
+		list = append(list, quoted(name))
+	}
+	if more := len(names) - few; more > 0 {
+		list = append(list, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(list, ", ")
+}
+
+// openFile opens a regular file to read, and doesn't wait if a named pipe has
+// taken its place.
+func openFile(root *os.Root, name string) (*os.File, error) {
+	return root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // archiveFolder writes what is in dir to w as a tar stream. Two folders with
@@ -206,7 +243,7 @@ func archiveTime(t time.Time) time.Time {
 }
 
 func archiveFile(tw *tar.Writer, root *os.Root, header *tar.Header, buf []byte) error {
-	f, err := root.Open(header.Name)
+	f, err := openFile(root, header.Name)
 	if err != nil {
 		return fileError(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,7 +117,14 @@ func TestArchiveRefuses(t *testing.T) {
 		"link to root":    {func(dir string) error { return os.Symlink("/etc/passwd", filepath.Join(dir, "l")) }, "not relative"},
 		"link down, up":   {func(dir string) error { return os.Symlink("a/../b", filepath.Join(dir, "l")) }, "leads out"},
 		"control in name": {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\x1b[2J"), nil, 0o600) }, "control characters"},
-		"name not UTF-8":  {func(dir string) error { return os.WriteFile(filepath.Join(dir, "\xff"), nil, 0o600) }, "no path"},
+		"name not UTF-8":  {func(dir string) error { return os.WriteFile(filepath.Join(dir, "\xff"), nil, 0o600) }, "not UTF-8"},
+		"named pipe":      {func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "p"), 0o600) }, `"p" is a named pipe`},
+		"name of a line":  {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\nb"), nil, 0o600) }, "control characters"},
+		"direction":       {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\u202eb"), nil, 0o600) }, "control characters"},
+		"path too long": {func(dir string) error {
+			deep := filepath.Join(dir, strings.Repeat(strings.Repeat("n", 200)+"/", 6))
+			return os.MkdirAll(deep, 0o700)
+		}, "more than 1024"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +192,10 @@ func hostileArchives(t testing.TB) map[string][]byte {
 		"up in the middle":      makeArchive(t, folder("d/"), reg("d/../../escaped", "x")),
 		"absolute":              makeArchive(t, reg("/tmp/l2p-escaped", "x")),
 		"folder up":             makeArchive(t, folder("../escaped/")),
-		"itself":                makeArchive(t, folder("./")),
+		"itself later":          makeArchive(t, reg("f", "x"), folder("./")),
+		"itself twice":          makeArchive(t, folder("./"), folder("./")),
+		"itself as a file":      makeArchive(t, reg(".", "x")),
+		"itself as a link":      makeArchive(t, link(".", "x")),
 		"empty name":            makeArchive(t, reg("", "x")),
 		"dot":                   makeArchive(t, reg("./f", "x")),
 		"double slash":          makeArchive(t, folder("d/"), reg("d//f", "x")),

@@ -179,6 +179,10 @@ func (u *unpacker) entry(header *tar.Header, content io.Reader) error {
 	name := header.Name
 	if header.Typeflag == tar.TypeDir {
 		name = strings.TrimSuffix(name, "/")
+		if name == "." && u.entries == 1 { // the folder itself
+			header.Name = name
+			return u.keep(header, &u.folders)
+		}
 	}
 	if err := checkEntryName(name); err != nil {
 		return err
@@ -250,7 +254,7 @@ func (u *unpacker) finish() error {
 		if err := u.root.Chtimes(d.Name, t, t); err != nil {
 			return entryError(d.Name, err)
 		}
-		if fs.FileMode(d.Mode)&0o700 == 0o700 {
+		if fs.FileMode(d.Mode)&0o700 == 0o700 && d.Name != "." {
 			continue // the mode that it was made with
 		}
 		info, err := u.root.Lstat(d.Name)
