@@ -189,21 +189,25 @@ func lagsBehind(ctx context.Context, docs envelope.Documents, d *envelope.Docume
 	return false, nil
 }
 
-// lagging returns a group in d (or in a group in it) that has newer keys than
-// those which the group around it is sealed to, or nil: whoever was removed
-// from the inner one still opens the outer one's keys.
-func lagging(ctx context.Context, docs envelope.Documents, d *envelope.Document) (*lag, error) {
-	var found *lag
+// A Lag is a group that is sealed to an epoch of a group in it which has newer
+// keys: whoever was removed from the inner one since still opens the outer one's.
+type Lag struct {
+	Outer, Inner *envelope.Document
+	SealedTo     uint64 // epoch of Inner
+}
+
+// Lags returns the lags in d's group and in the groups in it. It looks into each
+// group once.
+func Lags(ctx context.Context, docs envelope.Documents, d *envelope.Document) ([]Lag, error) {
+	var lags []Lag
 	err := nested(ctx, docs, d, func(outer *envelope.Document, m envelope.Member, inner *envelope.Document) error {
-		if found == nil && inner.Group.Epoch > m.Epoch {
-			found = &lag{outer: outer, inner: inner}
+		if inner.Group.Epoch > m.Epoch {
+			lags = append(lags, Lag{outer, inner, m.Epoch})
 		}
 		return nil
 	})
-	return found, err
+	return lags, err
 }
-
-type lag struct{ outer, inner *envelope.Document }
 
 // CheckReader refuses, with an error of kind Conflict, a document that must
 // not be sealed for: one older than the newest that docs knows ([ErrOlder]),
@@ -221,11 +225,12 @@ func CheckReader(ctx context.Context, docs envelope.Documents, d *envelope.Docum
 	if d.Group == nil {
 		return nil
 	}
-	l, err := lagging(ctx, docs, d)
-	if err != nil || l == nil {
+	lags, err := Lags(ctx, docs, d)
+	if err != nil || len(lags) == 0 {
 		return err
 	}
+	l := lags[0]
 	return envelope.WithHint(
-		envelope.Errorf(envelope.Conflict, "group %s can still be opened by former members of %s in it, which has new keys since", title(l.outer), title(l.inner)),
-		"an admin of %s must renew its keys first", title(l.outer))
+		envelope.Errorf(envelope.Conflict, "group %s can still be opened by former members of %s in it, which has new keys since", title(l.Outer), title(l.Inner)),
+		"an admin of %s must renew its keys first", title(l.Outer))
 }

@@ -86,7 +86,7 @@ func (d *directory) refresh(ctx context.Context, id envelope.AgentID) error {
 		return nil
 	}
 	if run[0].Group != nil {
-		err := d.learnGroup(ctx, run, others, d.store.AddDocuments)
+		err := d.learnGroup(ctx, known, run, others, false)
 		return d.offline(ctx, err, len(known) > 0)
 	}
 	if err := d.complete(ctx, run); err != nil {

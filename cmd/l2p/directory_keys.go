@@ -131,6 +131,11 @@ func (d *directory) revoked(ctx context.Context, id envelope.AgentID) (string, e
 			return "", err
 		}
 	}
+	return d.markedRevoked(id)
+}
+
+// markedRevoked is revoked as the keystore last heard.
+func (d *directory) markedRevoked(id envelope.AgentID) (string, error) {
 	names, err := d.store.Names()
 	if err != nil {
 		return "", err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 
@@ -19,21 +18,25 @@ func groupCommand(s *session) *cli.Command {
 		Subcommands: []*cli.Command{
 			groupCreateCommand(s),
 			groupChangeCommand(s, "add", "MEMBER", "let agents or groups into a group", "They read what was and will be sealed for it.",
-				func(c *keystore.GroupChange, ids []envelope.AgentID) { c.Add = ids }),
+				func(c *cli.Context, g *keystore.GroupChange, ids []envelope.AgentID) {
+					g.Add, g.FromNow = ids, c.Bool("from-now")
+				},
+				&cli.BoolFlag{Name: "from-now", Usage: "what was sealed for the group before stays closed to them; the group gets new keys", DisableDefaultText: true}),
 			groupChangeCommand(s, "remove", "MEMBER", "take members out of a group", "The group gets new keys. They open nothing that is sealed for it from now on; what they could read before, they may have kept.",
-				func(c *keystore.GroupChange, ids []envelope.AgentID) { c.Remove = ids }),
+				func(_ *cli.Context, g *keystore.GroupChange, ids []envelope.AgentID) { g.Remove = ids }),
 			{
 				Name:  "admin",
 				Usage: "change who may change a group",
 				Subcommands: []*cli.Command{
 					groupChangeCommand(s, "add", "AGENT", "let agents change a group", "They become members, too.",
-						func(c *keystore.GroupChange, ids []envelope.AgentID) { c.AddAdmins = ids }),
+						func(_ *cli.Context, g *keystore.GroupChange, ids []envelope.AgentID) { g.AddAdmins = ids }),
 					groupChangeCommand(s, "remove", "AGENT", "let agents change a group no longer", "They stay members.",
-						func(c *keystore.GroupChange, ids []envelope.AgentID) { c.RemoveAdmins = ids }),
+						func(_ *cli.Context, g *keystore.GroupChange, ids []envelope.AgentID) { g.RemoveAdmins = ids }),
 				},
 			},
 			groupChangeCommand(s, "renew", "", "give a group new keys though nobody leaves", "Needed when a group in it has removed somebody.",
-				func(c *keystore.GroupChange, _ []envelope.AgentID) { c.NewEpoch = true }),
+				func(_ *cli.Context, g *keystore.GroupChange, _ []envelope.AgentID) { g.NewEpoch = true }),
+			groupResolveCommand(s),
 			groupListCommand(s),
 			groupShowCommand(s),
 		},
@@ -100,7 +103,7 @@ func groupCreateCommand(s *session) *cli.Command {
 
 // groupChangeCommand is a command that changes a group in one way. what says
 // what its arguments after the group are; empty: it takes none.
-func groupChangeCommand(s *session, verb, what, usage, more string, set func(*keystore.GroupChange, []envelope.AgentID)) *cli.Command {
+func groupChangeCommand(s *session, verb, what, usage, more string, set func(*cli.Context, *keystore.GroupChange, []envelope.AgentID), flags ...cli.Flag) *cli.Command {
 	argsUsage, least, most := "GROUP "+what+"…", 2, -1
 	if what == "" {
 		argsUsage, least, most = "GROUP", 1, 1
@@ -110,6 +113,7 @@ func groupChangeCommand(s *session, verb, what, usage, more string, set func(*ke
 		Usage:       usage,
 		ArgsUsage:   argsUsage,
 		Description: more + " Only an admin of the group may do this.",
+		Flags:       flags,
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, least, most)
 			if err != nil {
@@ -123,69 +127,21 @@ func groupChangeCommand(s *session, verb, what, usage, more string, set func(*ke
 			if err != nil {
 				return err
 			}
-			if group.Group == nil {
-				return envelope.Errorf(envelope.Usage, "%s is not a group but a %s", title(group), group.Kind)
-			}
 			ids, err := dir.resolveAll(c.Context, args[1:])
 			if err != nil {
 				return err
 			}
-			var change keystore.GroupChange
-			set(&change, ids)
-			d, err := s.changeGroup(c.Context, group, change)
+			g, err := s.groupChanger(c.Context, group)
 			if err != nil {
 				return err
 			}
-			return s.result(dir.groupFacts(c.Context, d), func(io.Writer) {
-				s.remark("group %s: version %d, epoch %d, %s", title(d), d.Version, d.Group.Epoch, count(len(d.Group.Members), "member"))
-			})
+			var change keystore.GroupChange
+			set(c, &change, ids)
+			d, err := g.change(c.Context, change)
+			if err != nil {
+				return err
+			}
+			return g.result(c.Context, d)
 		},
 	}
-}
-
-// changeGroup changes a group, here and in the network if a node is up.
-func (s *session) changeGroup(ctx context.Context, group *envelope.Document, change keystore.GroupChange) (*envelope.Document, error) {
-	acting, err := s.acting()
-	if err != nil {
-		return nil, err
-	}
-	// Said again by ChangeGroup, but here before keys are unlocked for it.
-	if !group.IsAdmin(acting.ID()) {
-		return nil, envelope.Errorf(envelope.Denied, "only an admin of group %s may change it", title(group))
-	}
-	me, err := s.secrets(ctx)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := s.directory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	identities, err := s.identities(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	next, err := keystore.ChangeGroup(ctx, me, identities, dir, group.ID(), change)
-	if err != nil {
-		return nil, err
-	}
-	if dir.client == nil {
-		s.remark("no node is up, so the change is known in this keystore only (%v)", dir.why)
-		return next, dir.store.AddDocuments(ctx, []*envelope.Document{next})
-	}
-	// What was changed while no node was up comes first.
-	if err := s.publishAgent(ctx, dir.client, group.ID()); err != nil {
-		return nil, err
-	}
-	if _, err = dir.client.PutRecord(ctx, envelope.KindDocument, next.Signed().Encode()); err != nil {
-		if is(err, envelope.Conflict) {
-			if err := dir.refresh(ctx, group.ID()); err != nil {
-				return nil, err
-			}
-			return nil, envelope.WithHint(envelope.Errorf(envelope.Conflict, "somebody else has changed group %s meanwhile: %w", title(group), err),
-				"look with `l2p group show %s`, and try again", title(group))
-		}
-		return nil, err
-	}
-	return next, dir.store.AddDocuments(ctx, []*envelope.Document{next})
 }
