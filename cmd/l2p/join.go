@@ -196,6 +196,9 @@ func (s *session) joinAndWait(ctx context.Context, node *netq.Client, join wire.
 		if err == nil && !reply.Waiting {
 			return reply, nil
 		}
+		if is(err, envelope.Conflict) && join.Ticket != "" {
+			return reply, envelope.WithHint(err, "a ticket is good for one box, once: ask for another")
+		}
 		if err != nil && (!told || !is(err, envelope.Unavailable)) {
 			return reply, err
 		}
