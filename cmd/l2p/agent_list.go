@@ -47,7 +47,10 @@ func agentShowCommand(s *session) *cli.Command {
 		Usage:       "show an agent, by default the one that commands act as",
 		ArgsUsage:   "[AGENT]",
 		Description: "AGENT is a name, the first part of a name in the keystore, or an id. The network is asked if a node is up.",
-		Flags:       []cli.Flag{&cli.BoolFlag{Name: "recipient", Usage: "show the age recipient, too", DisableDefaultText: true}},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "recipient", Usage: "show the age recipient, too", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "history", Usage: "show the agent's keys over time, and who has held its name", DisableDefaultText: true},
+		},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)
 			if err != nil {
@@ -77,7 +80,16 @@ func agentShowCommand(s *session) *cli.Command {
 					f.NameState = "known"
 				}
 			}
-			return s.result(f, func(w io.Writer) {
+			facts := struct {
+				agentFacts
+				*agentHistory
+			}{agentFacts: f}
+			if c.Bool("history") {
+				if facts.agentHistory, err = dir.agentHistory(c.Context, d); err != nil {
+					return err
+				}
+			}
+			return s.result(facts, func(w io.Writer) {
 				fmt.Fprintf(w, "id         %s\n", f.ID)
 				if f.Name != "" {
 					fmt.Fprintf(w, "name       %s (%s)\n", printable(f.Name), f.NameState)
@@ -89,6 +101,9 @@ func agentShowCommand(s *session) *cli.Command {
 				// A hybrid recipient has 1,959 characters, so it is for those who ask.
 				if c.Bool("recipient") && f.Recipient != "" {
 					fmt.Fprintf(w, "recipient  %s\n", printable(f.Recipient))
+				}
+				if facts.agentHistory != nil {
+					facts.write(w)
 				}
 			})
 		},
