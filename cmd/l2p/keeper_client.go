@@ -114,6 +114,7 @@ func (s *session) startKeeper(ctx context.Context) error {
 	cmd.Dir = "/" // so that it keeps no file system busy
 	cmd.Stdout, cmd.Stderr = w, w
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // ctrl-C is for this run alone
+	closeOnExec()
 	err = cmd.Start()
 	w.Close()
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"net"
 	"os"
 	"time"
@@ -17,6 +18,10 @@ func hardenProcess() {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 }
+
+// closeOnExec has no file of this process inherited by those that it starts. A script
+// may have given it the end of a pipe, and wait until everybody has closed that.
+func closeOnExec() { _ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) }
 
 // newLockedMemory returns memory outside of Go's heap which, as far as the system
 // lets us, reaches neither swap nor core files.

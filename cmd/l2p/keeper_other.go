@@ -9,6 +9,8 @@ import (
 
 func hardenProcess() {}
 
+func closeOnExec() {}
+
 func newLockedMemory(n int) []byte { return make([]byte, n) }
 
 func freeLockedMemory(data []byte) { clear(data) }
