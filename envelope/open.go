@@ -271,8 +271,8 @@ func Open(ctx context.Context, dst io.Writer, src io.Reader, opts OpenOptions) (
 	return o, nil
 }
 
-// openAge opens a plain age file, from its first byte.
-func openAge(ctx context.Context, dst io.Writer, src *bufio.Reader, identities []Identity) (*Opener, error) {
+// newAgeOpener reads the header of a plain age file, and the nonce behind it.
+func newAgeOpener(src *bufio.Reader, identities []Identity) (*Opener, error) {
 	header, err := age.ExtractHeader(src) // reads no further, since src is a bufio.Reader
 	if err != nil {
 		return nil, ageError(err)
@@ -287,7 +287,23 @@ func openAge(ctx context.Context, dst io.Writer, src *bufio.Reader, identities [
 		return nil, err
 	}
 	o := &Opener{reader: u.agent()}
-	if o.payload, err = newPayload(fileKey, nonce[:]); err != nil {
+	o.payload, err = newPayload(fileKey, nonce[:])
+	return o, err
+}
+
+// openAgeSegment opens as much of a plain age file as makes a segment.
+func (o *Opener) openAgeSegment(b *batch) error {
+	err := sealedLayout.check(b.segment.ID.Index, b.segment.Final, len(b.in), nil)
+	if err == nil {
+		b.out, err = o.payload.open(b.outBuf[:0], b.in, b.segment.ID.Index, b.segment.Final)
+	}
+	return err
+}
+
+// openAge opens a plain age file, from its first byte.
+func openAge(ctx context.Context, dst io.Writer, src *bufio.Reader, identities []Identity) (*Opener, error) {
+	o, err := newAgeOpener(src, identities)
+	if err != nil {
 		return nil, err
 	}
 	input := &lookahead{src: src}
@@ -297,13 +313,7 @@ func openAge(ctx context.Context, dst io.Writer, src *bufio.Reader, identities [
 			b.in, b.segment.Final, err = input.read(b.inBuf, MaxSegmentSize)
 			return err
 		},
-		work: func(b *batch) error {
-			err := sealedLayout.check(b.segment.ID.Index, b.segment.Final, len(b.in), nil)
-			if err == nil {
-				b.out, err = o.payload.open(b.outBuf[:0], b.in, b.segment.ID.Index, b.segment.Final)
-			}
-			return err
-		},
+		work: o.openAgeSegment,
 		emit: func(b *batch) error {
 			_, err := dst.Write(b.out)
 			return err

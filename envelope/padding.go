@@ -123,10 +123,12 @@ func (u *unpadder) release() error {
 // close dst.
 func (u *unpadder) Close() error {
 	if !u.held || u.n != paddedSize(u.n-1-u.zeros) {
-		return Errorf(Corrupt, "the content's padding is not as it must be")
+		return errPadding()
 	}
 	return nil
 }
+
+func errPadding() error { return Errorf(Corrupt, "the content's padding is not as it must be") }
 
 // Content returns a writer that passes on to dst the content of what it is
 // given: the plaintexts of all segments, in order, up to the final one. Close

@@ -37,7 +37,9 @@ var batchPool = sync.Pool{New: func() any {
 // read. A worker reads its own segments, so that it finds them in its cache.
 // The memory is bounded: at most maxWorkers+2 batches exist.
 type pipeline struct {
-	key [32]byte // segment key, for the segments' ids
+	key   [32]byte // segment key, for the segments' ids
+	first uint64   // index of the first segment
+	end   uint64   // index before which to end; 0: with the final segment
 	// read fills b.in, b.segment.Final and what else it knows of b.segment.
 	// It is called by one worker at a time.
 	read func(b *batch) error
@@ -60,7 +62,7 @@ type turn struct {
 	made    int    // batches
 }
 
-// run moves all segments up to the final one. When it returns an error, for
+// run moves all segments up to the final one, or to end. When it returns an error, for
 // instance since ctx is done, one last call of read may not have returned yet
 // if it waits for input.
 func (p *pipeline) run(ctx context.Context) error {
@@ -69,7 +71,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	p.turn = make(chan turn, 1)
 	p.queue = make(chan *batch, p.workers+2)
 	p.free = make(chan *batch, p.workers+2)
-	p.turn <- turn{started: 1}
+	p.turn <- turn{index: p.first, started: 1}
 	p.working.Go(func() { p.workAll(ctx) })
 	err := p.emitAll(ctx)
 	cancel()
@@ -104,7 +106,7 @@ func (p *pipeline) workAll(ctx context.Context) {
 			b.done <- err
 			return
 		}
-		if b.segment.Final {
+		if p.last(b) {
 			b.done <- p.work(b)
 			return
 		}
@@ -161,15 +163,20 @@ func (p *pipeline) emitAll(ctx context.Context) error {
 		case <-ctx.Done():
 			return contextError(ctx)
 		}
-		final := b.segment.Final
+		last := p.last(b)
 		if err := p.emit(b); err != nil {
 			return err
 		}
 		p.free <- b
-		if final {
+		if last {
 			return nil
 		}
 	}
+}
+
+// last reports whether b is the last batch, once it has been read.
+func (p *pipeline) last(b *batch) bool {
+	return b.segment.Final || b.segment.ID.Index+1 == p.end
 }
 
 func contextError(ctx context.Context) error {
