@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -20,7 +21,8 @@ import (
 // what each metric means. Labels take values of this program only, so that
 // nobody outside can make a node remember more.
 type meter struct {
-	set *metrics.Set
+	set              *metrics.Set
+	requests, failed atomic.Uint64 // of clients
 }
 
 // latencies are the upper bounds of buckets for the time that requests take, in
@@ -28,7 +30,7 @@ type meter struct {
 var latencies = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
 func newMeter(a *Agentd) *meter {
-	m := &meter{metrics.NewSet()}
+	m := &meter{set: metrics.NewSet()}
 	gauge := func(name string, f func() float64) { m.set.NewGauge(name, f) }
 	gauge("l2p_records", func() float64 { return float64(a.store.Stats().Records) })
 	gauge("l2p_segments", func() float64 { return float64(a.store.Stats().Segments) })
@@ -66,6 +68,13 @@ func (m *meter) request(req *netq.Request, err error, took time.Duration) {
 	result := "ok"
 	if err != nil {
 		result = kindLabel(envelope.KindOf(err))
+	}
+	if req.Proto == netq.ProtoClient {
+		m.requests.Add(1)
+		switch result {
+		case "unavailable", "not_durable", "full", "corrupt", "other":
+			m.failed.Add(1)
+		}
 	}
 	labels := fmt.Sprintf(`{from=%q,type=%q`, callerLabel(req.Proto), req.Type)
 	m.set.GetOrCreateCounter("l2p_requests_total" + labels + fmt.Sprintf(`,result=%q}`, result)).Inc()

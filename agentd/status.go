@@ -27,12 +27,15 @@ func (a *Agentd) status() wire.StatusReply {
 		Segments: kept.Segments,
 		Bytes:    kept.Bytes,
 		DiskFree: kept.Free,
+		Requests: a.meter.requests.Load(),
+		Failed:   a.meter.failed.Load(),
 		Uptime:   int64(time.Since(a.started) / time.Second),
 	}
 	if n := a.network(); n != nil {
 		s.Nodes = n.nodes()
 		s.Founder = n.issuer != nil
 		s.Behind = n.replica.Behind()
+		s.Sent, _ = n.replica.Moved()
 		nodes := uint(n.currentRing().Len())
 		s.K, s.W, s.R = min(replica.DefaultK, nodes), min(replica.DefaultW, nodes), min(replica.DefaultR, nodes)
 		s.Pending = uint(n.waiting())

@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"l2p/envelope"
 	"l2p/netq/wire"
 )
 
@@ -57,6 +56,9 @@ type statusResult struct {
 	Uptime   int64     `json:"uptime"` // seconds
 	Pending  uint      `json:"pending"`
 	Behind   uint64    `json:"behind"`
+	Requests uint64    `json:"requests"` // of clients, since the start
+	Failed   uint64    `json:"failed"`   // of these
+	Sent     uint64    `json:"sent"`     // copies passed on to other nodes
 }
 
 // nodeRow is one node with --json.
@@ -83,6 +85,7 @@ func newStatusResult(r *wire.StatusReply) statusResult {
 		Box: r.Welcome.BoxName, Node: r.Welcome.Node.String(), Software: r.Welcome.Software, Founder: r.Founder, Nodes: nodeRows(r.Nodes),
 		Records: r.Records, Segments: r.Segments, Bytes: r.Bytes, DiskFree: r.DiskFree, K: r.K, W: r.W, R: r.R,
 		Uptime: r.Uptime, Pending: r.Pending, Behind: r.Behind,
+		Requests: r.Requests, Failed: r.Failed, Sent: r.Sent,
 	}
 	if !r.Welcome.Network.IsZero() {
 		result.Network = r.Welcome.Network.String()
@@ -95,18 +98,17 @@ func newStatusResult(r *wire.StatusReply) statusResult {
 
 func printStatus(w io.Writer, r *wire.StatusReply, addr string) {
 	line := func(what, format string, args ...any) {
-		fmt.Fprintf(w, "%-9s %s\n", what, envelope.SafeText(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(w, "%-9s %s\n", what, printable(fmt.Sprintf(format, args...)))
 	}
-	box := r.Welcome.BoxName
 	switch {
 	case r.Welcome.Network.IsZero():
 		line("network", "none yet: make one with `l2p init BOX`, or join one with `l2p join TICKET`")
 	case r.Founder:
 		line("network", "%s", r.Welcome.Network)
-		line("box", "%s, which founded the network", box)
+		line("box", "%s, which founded the network", r.Welcome.BoxName)
 	default:
 		line("network", "%s", r.Welcome.Network)
-		line("box", "%s", box)
+		line("box", "%s", r.Welcome.BoxName)
 	}
 	if addr == "" {
 		addr = r.Welcome.Node.String()

@@ -243,6 +243,12 @@ type StatusReply struct {
 	Pending  uint         `cbor:"12,keyasint"` // boxes that wait for admission
 	// Behind is the number of copies that this node still has to pass on.
 	Behind uint64 `cbor:"13,keyasint"`
+	// Requests and Failed count what clients asked since the start, and how much
+	// of that the node could not do: Unavailable, NotDurable, Full, Corrupt or Other.
+	Requests uint64 `cbor:"14,keyasint"`
+	Failed   uint64 `cbor:"15,keyasint"`
+	// Sent counts the copies that were passed on to other nodes by reconciling.
+	Sent uint64 `cbor:"16,keyasint"`
 }
 
 // NodeStatus is one node as the answering node sees it.
