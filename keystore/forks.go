@@ -120,8 +120,12 @@ func (t groupTree) winner(known, preferred []*envelope.Document) []*envelope.Doc
 // mayLeave reports whether a keystore may go from known to a chain that leaves
 // out some of it.
 func mayLeave(known, path []*envelope.Document) bool {
-	have, tip := known[len(known)-1], path[len(path)-1]
-	return slices.ContainsFunc(path[commonLength(known, path):], (*envelope.Document).IsRecovery) ||
+	have, tip, common := known[len(known)-1], path[len(path)-1], commonLength(known, path)
+	isRecovery := (*envelope.Document).IsRecovery
+	if slices.ContainsFunc(known[common:], isRecovery) {
+		return false // it may have replaced the key that signed the other
+	}
+	return slices.ContainsFunc(path[common:], isRecovery) ||
 		slices.ContainsFunc(tip.Signed().Signatures, func(s envelope.Signature) bool { return have.IsAdmin(s.Signer) })
 }
 

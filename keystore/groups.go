@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"slices"
 	"time"
 
@@ -17,6 +18,9 @@ type GroupOptions struct {
 	// isn't a member has no keys to pass on.
 	Members []envelope.AgentID
 	Classic bool // an X25519 recipient instead of ML-KEM-768 + X25519
+	// Recovery is the group's public recovery key, for when its admins are
+	// gone; nil: none. See [RecoverGroup].
+	Recovery ed25519.PublicKey
 }
 
 // CreateGroup returns the first document of a new group whose admin is me.
@@ -41,7 +45,7 @@ func CreateGroup(ctx context.Context, me *Secrets, docs envelope.Documents, o Gr
 	}
 	d := &envelope.Document{
 		Format: 1, Kind: envelope.Group, Version: 1, Time: time.Now().UnixMilli(), Name: o.Name,
-		Keys: epoch.publicKeys(), Recipient: epoch.recipient,
+		Keys: epoch.publicKeys(), Recipient: epoch.recipient, Recovery: o.Recovery,
 		Group: &envelope.GroupPart{Epoch: 1, Admins: []envelope.AgentID{me.agent}},
 	}
 	var seats []seat
@@ -52,7 +56,7 @@ func CreateGroup(ctx context.Context, me *Secrets, docs envelope.Documents, o Gr
 	if err != nil {
 		return nil, err
 	}
-	return signGroup(ctx, me, docs, nil, d, boxes, entries, nil)
+	return signGroup(ctx, []envelope.Signer{me}, docs, nil, d, boxes, entries, nil)
 }
 
 // A GroupChange says what to change of a group.
@@ -142,7 +146,7 @@ func currentEpoch(ctx context.Context, chain []*envelope.Document, identities []
 
 // signGroup completes and signs a group's document, and checks that others
 // will take it.
-func signGroup(ctx context.Context, me *Secrets, docs envelope.Documents, chain []*envelope.Document, d *envelope.Document,
+func signGroup(ctx context.Context, signers []envelope.Signer, docs envelope.Documents, chain []*envelope.Document, d *envelope.Document,
 	boxes [][]byte, entries []envelope.Member, previous []byte) (*envelope.Document, error) {
 	if len(entries) > envelope.MaxMembers {
 		return nil, envelope.WithHint(envelope.Errorf(envelope.Full, "a group has at most %d members, not %d", envelope.MaxMembers, len(entries)),
@@ -161,7 +165,7 @@ func signGroup(ctx context.Context, me *Secrets, docs envelope.Documents, chain 
 		d.Group.Previous = envelope.AttachmentHash(previous)
 		attachments = append(attachments, previous)
 	}
-	d, err := envelope.SignDocument(d, attachments, me)
+	d, err := envelope.SignDocument(d, attachments, signers...)
 	if err != nil {
 		return nil, err
 	}

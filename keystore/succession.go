@@ -25,6 +25,7 @@ type succession struct {
 	stay     []envelope.Member // who have a key box already
 	added    []seat            // who need one
 	newEpoch bool
+	recovery *RecoveryKey // signs in the place of me, if it is set
 
 	// Of a fork that is resolved: what it lost, and what opens its epochs.
 	resolves []envelope.Hash
@@ -158,7 +159,12 @@ func (n *succession) startEpoch(ctx context.Context, next *envelope.Document) (*
 	if err != nil {
 		return nil, err
 	}
-	return signGroup(ctx, n.me, n.docs, n.chain, next, boxes, entries, previous)
+	signers := []envelope.Signer{n.me}
+	if n.recovery != nil {
+		epoch.agent, epoch.version = next.Agent, next.Version
+		signers = []envelope.Signer{recoverySigner{n.recovery, next.Agent}, epoch}
+	}
+	return signGroup(ctx, signers, n.docs, n.chain, next, boxes, entries, previous)
 }
 
 // hasNewcomers reports whether a nested group has members who read it only
@@ -222,5 +228,5 @@ func (n *succession) stayInEpoch(ctx context.Context, next *envelope.Document) (
 		}
 	}
 	next.Group = &envelope.GroupPart{Epoch: d.Group.Epoch, Admins: n.admins, Resolves: n.resolves}
-	return signGroup(ctx, n.me, n.docs, n.chain, next, append(boxes, more...), append(entries, moreEntries...), previous)
+	return signGroup(ctx, []envelope.Signer{n.me}, n.docs, n.chain, next, append(boxes, more...), append(entries, moreEntries...), previous)
 }

@@ -39,7 +39,7 @@ func (w *world) groupsOf(_ context.Context, member envelope.AgentID) ([]envelope
 
 func (w *world) publish(ctx context.Context, d *envelope.Document) error {
 	chain := w.chains[d.ID()]
-	if uint64(len(chain)) >= d.Version {
+	if len(chain) > 0 && chain[len(chain)-1].Version >= d.Version {
 		return envelope.Errorf(envelope.Conflict, "version %d exists", d.Version)
 	}
 	// What others get is what was encoded.
