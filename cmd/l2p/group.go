@@ -34,9 +34,10 @@ func groupCommand(s *session) *cli.Command {
 						func(_ *cli.Context, g *keystore.GroupChange, ids []envelope.AgentID) { g.RemoveAdmins = ids }),
 				},
 			},
-			groupChangeCommand(s, "renew", "", "give a group new keys though nobody leaves", "Needed when a group in it has removed somebody.",
+			groupChangeCommand(s, "renew", "", "give a group new keys though nobody leaves", "Needed when a group in it has removed somebody, or when a member's former keys were stolen.",
 				func(_ *cli.Context, g *keystore.GroupChange, _ []envelope.AgentID) { g.NewEpoch = true }),
 			groupResolveCommand(s),
+			groupRecoverCommand(s),
 			groupListCommand(s),
 			groupShowCommand(s),
 		},
@@ -48,12 +49,12 @@ func groupCreateCommand(s *session) *cli.Command {
 		Name:        "create",
 		Usage:       "make a group of agents and groups who share keys",
 		ArgsUsage:   "NAME",
-		Description: "NAME is such as apprentices@a-tech; apprentices alone is at the box whose node runs here. Who makes a group is its admin and a member.",
-		Flags: []cli.Flag{
+		Description: "NAME is such as apprentices@a-tech; apprentices alone is at the box whose node runs here. Who makes a group is its admin and a member.\n" + recoveryHelp,
+		Flags: append(recoveryFlags(),
 			&cli.StringSliceFlag{Name: "member", Aliases: []string{"m"}, Usage: "an agent or group, `MEMBER`; as often as there are members"},
 			&cli.BoolFlag{Name: "classic", Usage: "X25519 keys, which are small and not post-quantum", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "offline", Usage: "publish nothing", DisableDefaultText: true},
-		},
+		),
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 1, 1)
 			if err != nil {
@@ -78,13 +79,20 @@ func groupCreateCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			d, err := keystore.CreateGroup(c.Context, me, dir, opts)
+			paper, err := s.recoveryPaper(c, name.String())
 			if err != nil {
 				return err
 			}
-			if err := dir.store.AddDocuments(c.Context, []*envelope.Document{d}); err != nil {
+			opts.Recovery = paper.public()
+			d, err := keystore.CreateGroup(c.Context, me, dir, opts)
+			if err == nil {
+				err = dir.store.AddDocuments(c.Context, []*envelope.Document{d})
+			}
+			if err != nil {
+				paper.withdraw()
 				return err
 			}
+			paper.handOver()
 			if err := dir.store.Pin(name.String(), d.ID()); err != nil {
 				return err
 			}
