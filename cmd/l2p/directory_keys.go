@@ -160,6 +160,7 @@ func (s *session) warnAuthor(ctx context.Context, o *envelope.Opener) {
 	}
 	name, err := s.dir.revoked(ctx, o.Header().Author)
 	switch {
+	case ctx.Err() != nil: // interrupted, which says nothing of the author
 	case err != nil:
 		s.remark("whether its author is revoked can't be told: %v", err)
 	case name != "":
