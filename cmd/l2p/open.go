@@ -19,11 +19,13 @@ func openCommand(s *session) *cli.Command {
 		Category:  "files",
 		Description: "Reads an envelope, or a plain age file, from FILE or standard input and writes what is in it.\n" +
 			"Nothing is written before it is proven. To a pipe it flows piece by piece: if the exit code isn't 0, what came is authentic but incomplete. A file given with -o appears when it is complete, or never.\n" +
+			"With --range only as much of FILE is read and checked as the part needs: what is said of the rest is nothing.\n" +
 			"Standard error says who signed.",
 		Flags: []cli.Flag{
 			outputFlag(),
 			&cli.StringFlag{Name: "from", Usage: "insist that `AGENT` wrote it, or a group owns it"},
 			&cli.BoolFlag{Name: "allow-unknown-author", Usage: "open it though the author is not known, so that nothing proves who wrote it", DisableDefaultText: true},
+			&cli.StringFlag{Name: "range", Usage: "open only these `BYTES`: 0-499, 500- or -500 for the last 500"},
 		},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)
@@ -38,6 +40,10 @@ func openCommand(s *session) *cli.Command {
 				return err
 			}
 			defer in.Close()
+			part, err := partOf(in, c.String("range"))
+			if err != nil {
+				return err
+			}
 			r, form, err := envelope.Sniff(in)
 			if err != nil {
 				return err
@@ -47,16 +53,16 @@ func openCommand(s *session) *cli.Command {
 				return err
 			}
 			if form == envelope.FormAge {
-				return out.finish(openAgeFile(s, c, out, r))
+				return out.finish(openAgeFile(s, c, out, r, part))
 			}
-			return openEnvelope(s, c, out, r)
+			return openEnvelope(s, c, out, r, part)
 		},
 	}
 }
 
 // openEnvelope opens an envelope. Who signed it is said once a piece of the
 // content is proven, or, where the output appears in one piece, when all is.
-func openEnvelope(s *session, c *cli.Context, out *output, r *bufio.Reader) error {
+func openEnvelope(s *session, c *cli.Context, out *output, r *bufio.Reader, part *part) error {
 	header, err := envelope.ReadHeader(r)
 	if err != nil {
 		return out.finish(err)
@@ -74,7 +80,12 @@ func openEnvelope(s *session, c *cli.Context, out *output, r *bufio.Reader) erro
 	if out.temp == "" {
 		dst = &heralded{out, tell}
 	}
-	if err := out.finish(o.Segments(c.Context, dst, r)); err != nil {
+	if part != nil {
+		err = part.open(c.Context, o, dst, header)
+	} else {
+		err = o.Segments(c.Context, dst, r)
+	}
+	if err := out.finish(err); err != nil {
 		return err
 	}
 	tell()
@@ -93,7 +104,7 @@ func (w *heralded) Write(p []byte) (int, error) {
 }
 
 // openAgeFile opens an age file that stands by itself.
-func openAgeFile(s *session, c *cli.Context, out *output, r *bufio.Reader) error {
+func openAgeFile(s *session, c *cli.Context, out *output, r *bufio.Reader, part *part) error {
 	if c.String("from") != "" {
 		return envelope.WithHint(envelope.Errorf(envelope.Denied, "nobody signed this: it is a plain age file"), "without --from it can be opened")
 	}
@@ -102,7 +113,12 @@ func openAgeFile(s *session, c *cli.Context, out *output, r *bufio.Reader) error
 		return err
 	}
 	s.remark("nobody signed this: it is a plain age file")
-	_, err = envelope.Open(c.Context, out, r, envelope.OpenOptions{Identities: identities})
+	opts := envelope.OpenOptions{Identities: identities}
+	if part != nil {
+		_, err = envelope.OpenRange(c.Context, out, part.file, part.file.Size(), part.bytes, opts)
+	} else {
+		_, err = envelope.Open(c.Context, out, r, opts)
+	}
 	return err
 }
 
