@@ -35,8 +35,8 @@ func getCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if c.IsSet("version") && c.Uint64("version") == 0 {
-				return usagef(c, "versions are counted from 1")
+			if err := checkVersion(c); err != nil {
+				return err
 			}
 			if c.String("output") == "-" && s.json {
 				return usagef(c, "standard output takes the content, so --json has no place beside -o -")
@@ -47,7 +47,7 @@ func getCommand(s *session) *cli.Command {
 }
 
 func (s *session) get(c *cli.Context, text string) error {
-	ctx, n, output, force := c.Context, c.Uint64("version"), c.String("output"), c.Bool("force")
+	ctx, output, force := c.Context, c.String("output"), c.Bool("force")
 	if err := checkDestination(output, force); err != nil {
 		return err
 	}
@@ -55,12 +55,7 @@ func (s *session) get(c *cli.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	var record *envelope.Record
-	if n > 0 {
-		record, err = s.record(ctx, node, ref, n)
-	} else {
-		record, err = s.newestRecord(ctx, node, ref)
-	}
+	record, err := s.versionOrNewest(c, node, ref)
 	if err != nil {
 		return err
 	}
@@ -72,6 +67,22 @@ func (s *session) get(c *cli.Context, text string) error {
 		return err
 	}
 	return s.fetch(ctx, node, record, opener, output, force)
+}
+
+// versionOrNewest gets the version of an envelope that --version says.
+func (s *session) versionOrNewest(c *cli.Context, node *netq.Client, ref envelope.Ref) (*envelope.Record, error) {
+	if !c.IsSet("version") {
+		return s.newestRecord(c.Context, node, ref)
+	}
+	return s.record(c.Context, node, ref, c.Uint64("version"))
+}
+
+// checkVersion refuses a --version that none has.
+func checkVersion(c *cli.Context) error {
+	if c.IsSet("version") && c.Uint64("version") == 0 {
+		return usagef(c, "versions are counted from 1")
+	}
+	return nil
 }
 
 // checkDestination refuses what -o names where neither a file nor a folder could

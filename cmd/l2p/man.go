@@ -67,6 +67,37 @@ var environment = []struct{ name, text string }{
 	{"L2P_PASSPHRASE_FILE", "file whose first line is the passphrase"},
 }
 
+// inspectFields says what each field is that `l2p inspect --json` prints. Absent
+// are those that don't apply, and what is false.
+var inspectFields = []struct{ name, text string }{
+	{"format", "l2p-envelope/1, or age for a plain age file, of which there is nothing else to say"},
+	{"hash", "of the header, which names this version; hexadecimal"},
+	{"author", "id of who signed the header"},
+	{"authorName", "the author's name, if it is known to be theirs"},
+	{"authorState", "verified; changed: verified, by a key that the author has replaced since; revoked: the key was revoked, or the operator of the author's box revoked the author, so that a thief can have signed; unknown: the author, the owner or the writer is not known here, so nothing is proven"},
+	{"authorSince", "with changed and revoked, when there was another key; by the author's clock"},
+	{"writer", "id of who sealed the content, if another member of the owning group has shared it since"},
+	{"writerName", "as authorName"},
+	{"owner", "id of whose place on the ring it has"},
+	{"ownerName", "as authorName"},
+	{"name", "with the owner, the place on the ring; absent from a file"},
+	{"version", "number of this version"},
+	{"parent", "hash of the version before"},
+	{"time", "when it was signed, by the author's clock"},
+	{"public", "true: not sealed, for everybody"},
+	{"deleted", "true: the owner removed it"},
+	{"size", "bytes of payload, with padding and 16 bytes for each 64 KiB"},
+	{"segments", "how many there are; all their signatures hold. Not with --ref"},
+	{"damage", "what is wrong with the content"},
+	{"particulars", "with --particulars, what only readers see:"},
+	{"title", "for people"},
+	{"fileName", "of the file or folder that was sealed"},
+	{"mediaType", "application/vnd.l2p.folder+tar for a folder"},
+	{"padded", "true: the size is padded"},
+	{"readers", "who was meant to read it, each with an id and, if it is known to be theirs, a name"},
+	{"openedAs", "id of the agent or group that opened it"},
+}
+
 // manSections returns what the command line's own page lacks, in roff.
 func manSections() string {
 	var b strings.Builder
@@ -79,6 +110,10 @@ func manSections() string {
 	fmt.Fprint(&b, ".SH ENVIRONMENT\n")
 	for _, e := range environment {
 		fmt.Fprintf(&b, ".TP\n\\fB%s\\fP\n%s\n", e.name, e.text)
+	}
+	fmt.Fprint(&b, ".SH WHAT INSPECT PRINTS WITH --json\n")
+	for _, f := range inspectFields {
+		fmt.Fprintf(&b, ".TP\n\\fB%s\\fP\n%s\n", f.name, f.text)
 	}
 	fmt.Fprint(&b, ".SH FILES\n.TP\n\\fB~/.l2p/keystore\\fP\nagents' keys, documents and pinned names\n")
 	fmt.Fprint(&b, ".TP\n\\fB~/.l2p/node\\fP\nstate of the own node\n")
