@@ -34,14 +34,7 @@ func RecipientOf(d *Document) (Recipient, error) {
 	if d.Recipient == "" {
 		return Recipient{}, Errorf(Usage, "%s is a %s, which can't be a reader", d.ID(), d.Kind)
 	}
-	if r, err := age.ParseHybridRecipient(d.Recipient); err == nil {
-		return Recipient{d.ID(), r}, nil
-	}
-	r, err := age.ParseX25519Recipient(d.Recipient)
-	if err != nil {
-		return Recipient{}, Errorf(Corrupt, "%s has a malformed age recipient", d.ID())
-	}
-	return Recipient{d.ID(), r}, nil
+	return Recipient{d.ID(), d.age}, nil
 }
 
 const (

@@ -3,6 +3,9 @@ package envelope
 import (
 	"crypto/ed25519"
 	"fmt"
+	"sync"
+
+	"filippo.io/age"
 )
 
 // An AgentKind says what an agent is.
@@ -58,6 +61,8 @@ type Document struct {
 	Recovery []byte `cbor:"12,keyasint,omitempty"`
 
 	signed *Signed
+	later  *laterAttachments // nil: they are in signed, if anywhere
+	age    age.Recipient     // what Recipient says, nil for a box
 }
 
 // ID returns the agent's id.
@@ -73,7 +78,43 @@ func (d *Document) ID() AgentID {
 func (d *Document) Hash() Hash { return d.signed.Hash() }
 
 // Signed returns the document's outer form. It must not be changed.
-func (d *Document) Signed() *Signed { return d.signed }
+func (d *Document) Signed() *Signed {
+	if d.later != nil {
+		return d.later.get(d)
+	}
+	return d.signed
+}
+
+// HasAttachments reports whether d came with the attachments that it names, or
+// will get them.
+func (d *Document) HasAttachments() bool { return d.later != nil || len(d.signed.Attachments) > 0 }
+
+// Later returns d with attachments that load returns when they are first asked
+// for: those of a large group are not for every day. What isn't what d names
+// counts as missing.
+func (d *Document) Later(load func() [][]byte) *Document {
+	later := *d
+	later.later = &laterAttachments{load: load}
+	return &later
+}
+
+type laterAttachments struct {
+	load   func() [][]byte
+	once   sync.Once
+	signed *Signed
+}
+
+func (l *laterAttachments) get(d *Document) *Signed {
+	l.once.Do(func() {
+		whole := *d.Bare()
+		whole.signed.Attachments = l.load()
+		if whole.checkAttachments() != nil {
+			whole.signed.Attachments = nil
+		}
+		l.signed = whole.signed
+	})
+	return l.signed
+}
 
 // SigningKey returns the agent's Ed25519 public key.
 func (d *Document) SigningKey() ed25519.PublicKey { return ed25519.PublicKey(d.Keys[0].Key) }
@@ -81,12 +122,13 @@ func (d *Document) SigningKey() ed25519.PublicKey { return ed25519.PublicKey(d.K
 // Attachment returns the attachment with the given hash, or nil if d came
 // without it.
 func (d *Document) Attachment(name Hash) []byte {
-	if len(d.signed.Attachments) == 0 {
+	if !d.HasAttachments() {
 		return nil
 	}
+	attachments := d.Signed().Attachments
 	for i, n := range d.attachmentNames() {
-		if n == name {
-			return d.signed.Attachments[i]
+		if n == name && i < len(attachments) {
+			return attachments[i]
 		}
 	}
 	return nil
@@ -96,6 +138,7 @@ func (d *Document) Attachment(name Hash) []byte {
 // seal for, and much smaller where the group is large.
 func (d *Document) Bare() *Document {
 	bare := *d
+	bare.later = nil
 	bare.signed = &Signed{Body: d.signed.Body, Signatures: d.signed.Signatures}
 	return &bare
 }

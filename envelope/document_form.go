@@ -139,9 +139,11 @@ func (d *Document) checkRecipient() error {
 	}
 	// The one spelling is the one that age prints.
 	if r, err := age.ParseHybridRecipient(d.Recipient); err == nil && r.String() == d.Recipient {
+		d.age = r
 		return nil
 	}
 	if r, err := age.ParseX25519Recipient(d.Recipient); err == nil && r.String() == d.Recipient {
+		d.age = r
 		return nil
 	}
 	return Errorf(Corrupt, "document has a malformed age recipient")

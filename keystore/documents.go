@@ -52,7 +52,7 @@ func (s *Store) readChain(id envelope.AgentID) ([]*envelope.Document, error) {
 	}
 	chain := make([]*envelope.Document, 0, len(versions))
 	for i, n := range versions {
-		d, err := s.readDocument(id, n)
+		d, err := s.readDocument(id, versionName(n))
 		if err == nil && (i == 0 && n != 1 || d.Version != n || d.ID() != id || (i > 0 && d.Parent != chain[i-1].Hash())) {
 			err = envelope.Errorf(envelope.Corrupt, "it does not follow from the one before")
 		}
@@ -64,14 +64,6 @@ func (s *Store) readChain(id envelope.AgentID) ([]*envelope.Document, error) {
 		chain = append(chain, d)
 	}
 	return chain, nil
-}
-
-func (s *Store) readDocument(id envelope.AgentID, n uint64) (*envelope.Document, error) {
-	data, err := s.readFile(envelope.MaxSignedSize, documentsDir, id.String(), strconv.FormatUint(n, 10))
-	if err != nil {
-		return nil, err
-	}
-	return envelope.ParseDocument(data)
 }
 
 // Chain returns the documents of an agent that the store knows, oldest first.
@@ -216,8 +208,8 @@ func twoVersions(known, offered *envelope.Document) error {
 func (s *Store) writeChain(known, chain []*envelope.Document, common int) error {
 	id := chain[0].ID()
 	for _, d := range slices.Backward(known[common:]) {
-		if err := os.Remove(s.path(documentsDir, id.String(), strconv.FormatUint(d.Version, 10))); err != nil {
-			return fileError(err)
+		if err := s.removeDocument(id, versionName(d.Version)); err != nil {
+			return err
 		}
 	}
 	if common < len(known) {
@@ -231,26 +223,24 @@ func (s *Store) writeChain(known, chain []*envelope.Document, common int) error 
 			if !keep {
 				d = d.Bare()
 			}
-			if err := s.writeDocument(id, d.Version, d.Signed().Encode()); err != nil {
+			if err := s.writeDocument(d); err != nil {
 				return err
 			}
 			continue
 		}
-		have := known[i].Signed()
-		if !keep || len(have.Attachments) > 0 || len(d.Signed().Attachments) == 0 {
+		if !keep || known[i].HasAttachments() || !d.HasAttachments() {
 			continue
 		}
 		// The signatures that were verified stay; the attachments were
 		// checked against the body's hashes when d was parsed.
-		whole := *have
-		whole.Attachments = d.Signed().Attachments
-		if err := s.writeDocument(id, d.Version, whole.Encode()); err != nil {
+		whole := known[i].Later(func() [][]byte { return d.Signed().Attachments })
+		if err := s.writeDocument(whole); err != nil {
 			return err
 		}
 	}
 	for i, d := range known[:common] {
-		if len(d.Signed().Attachments) > 0 && !keepsAttachments(chain, i) {
-			if err := s.writeDocument(id, d.Version, d.Bare().Signed().Encode()); err != nil {
+		if d.HasAttachments() && !keepsAttachments(chain, i) {
+			if err := s.stripDocument(d); err != nil {
 				return err
 			}
 		}
@@ -267,10 +257,6 @@ func keepsAttachments(chain []*envelope.Document, i int) bool {
 	}
 	d, next := chain[i], chain[i+1]
 	return d.Group != nil && next.Group.Epoch != d.Group.Epoch
-}
-
-func (s *Store) writeDocument(id envelope.AgentID, n uint64, data []byte) error {
-	return s.writeFile(data, documentsDir, id.String(), strconv.FormatUint(n, 10))
 }
 
 // Forget drops the documents of an agent that is not one's own, to accept
@@ -290,8 +276,8 @@ func (s *Store) Forget(id envelope.AgentID) error {
 			return err
 		}
 		for _, n := range slices.Backward(versions) {
-			if err := os.Remove(s.path(documentsDir, id.String(), strconv.FormatUint(n, 10))); err != nil {
-				return fileError(err)
+			if err := s.removeDocument(id, versionName(n)); err != nil {
+				return err
 			}
 		}
 		lost, err := s.Lost(context.Background(), id)
@@ -299,8 +285,8 @@ func (s *Store) Forget(id envelope.AgentID) error {
 			return err
 		}
 		for _, d := range lost {
-			if err := os.Remove(s.path(documentsDir, id.String(), lostName(d))); err != nil {
-				return fileError(err)
+			if err := s.removeDocument(id, lostName(d)); err != nil {
+				return err
 			}
 		}
 		if len(versions)+len(lost) == 0 {

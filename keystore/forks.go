@@ -41,7 +41,7 @@ type groupTree map[envelope.Hash]*envelope.Document
 func newGroupTree(lists ...[]*envelope.Document) groupTree {
 	t := groupTree{}
 	for _, d := range slices.Concat(lists...) {
-		if have := t[d.Hash()]; have == nil || len(have.Signed().Attachments) == 0 {
+		if have := t[d.Hash()]; have == nil || !have.HasAttachments() {
 			t[d.Hash()] = d
 		}
 	}

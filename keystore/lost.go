@@ -33,17 +33,13 @@ func (s *Store) Lost(ctx context.Context, group envelope.AgentID) ([]*envelope.D
 	}
 	var lost []*envelope.Document
 	for _, e := range entries {
-		if !strings.Contains(e.Name(), "-") {
+		if !strings.Contains(e.Name(), "-") || strings.HasSuffix(e.Name(), wholeSuffix) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		data, err := s.readFile(envelope.MaxSignedSize, documentsDir, group.String(), e.Name())
-		if err != nil {
-			return nil, err
-		}
-		d, err := envelope.ParseDocument(data)
+		d, err := s.readDocument(group, e.Name())
 		if err != nil || d.ID() != group || lostName(d) != e.Name() {
 			continue // damaged: the network has it
 		}
@@ -84,7 +80,7 @@ func (s *Store) AddUnpublished(ctx context.Context, d *envelope.Document) error 
 		if len(known) > 0 && known[len(known)-1].Hash() != d.Parent {
 			return twoVersions(known[len(known)-1], d)
 		}
-		return s.writeDocument(d.ID(), d.Version, d.Signed().Encode())
+		return s.writeDocument(d)
 	})
 }
 
@@ -119,7 +115,7 @@ func (s *Store) addGroup(ctx context.Context, known, run, preferred []*envelope.
 		if onChain[h] || have[h] == d {
 			continue
 		}
-		if err := s.writeFile(d.Signed().Encode(), documentsDir, group.String(), lostName(d)); err != nil {
+		if err := s.writeDocumentAs(lostName(d), d); err != nil {
 			return err
 		}
 	}
@@ -128,8 +124,8 @@ func (s *Store) addGroup(ctx context.Context, known, run, preferred []*envelope.
 	}
 	for _, d := range lost {
 		if onChain[d.Hash()] {
-			if err := os.Remove(s.path(documentsDir, group.String(), lostName(d))); err != nil {
-				return fileError(err)
+			if err := s.removeDocument(group, lostName(d)); err != nil {
+				return err
 			}
 		}
 	}
@@ -148,7 +144,7 @@ func (s *Store) growTree(ctx context.Context, tree groupTree, documents []*envel
 			return nil, false, envelope.Errorf(envelope.Corrupt, "documents are not one group's")
 		}
 		if have := tree[d.Hash()]; have != nil {
-			if len(have.Signed().Attachments) == 0 && len(d.Signed().Attachments) > 0 {
+			if !have.HasAttachments() && d.HasAttachments() {
 				tree[d.Hash()] = d
 			}
 			continue

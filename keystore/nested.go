@@ -27,7 +27,7 @@ func (s *Store) GroupsOf(ctx context.Context, member envelope.AgentID) ([]envelo
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		first, err := s.readDocument(id, 1)
+		first, err := s.readDocument(id, versionName(1))
 		if isNotFound(err) || (err == nil && first.Group == nil) {
 			continue
 		}

@@ -25,6 +25,7 @@ import (
 type Store struct {
 	dir        string
 	workFactor int // log2 of scrypt's cost, when locking
+	parsed     parsedDocuments
 }
 
 // Open opens the keystore in dir, which it makes if it isn't there, and clears
