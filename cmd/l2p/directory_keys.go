@@ -131,21 +131,21 @@ func (d *directory) revoked(ctx context.Context, id envelope.AgentID) (string, e
 			return "", err
 		}
 	}
-	return d.markedRevoked(id)
+	marked, err := d.markedRevoked()
+	return marked[id], err
 }
 
-// markedRevoked is revoked as the keystore last heard.
-func (d *directory) markedRevoked(id envelope.AgentID) (string, error) {
+// markedRevoked returns the agents that are revoked as the keystore last heard,
+// and their names.
+func (d *directory) markedRevoked() (map[envelope.AgentID]string, error) {
 	names, err := d.store.Names()
-	if err != nil {
-		return "", err
-	}
+	marked := make(map[envelope.AgentID]string)
 	for _, n := range names {
-		if n.Agent == id && n.Revoked {
-			return n.Name, nil
+		if n.Revoked {
+			marked[n.Agent] = n.Name
 		}
 	}
-	return "", nil
+	return marked, err
 }
 
 // warnAuthor says in a line if what somebody signed is to be doubted: the key

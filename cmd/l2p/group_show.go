@@ -38,6 +38,11 @@ type memberFacts struct {
 	Admin bool   `json:"admin,omitempty"`
 	Since uint64 `json:"sinceVersion,omitempty"`
 	From  uint64 `json:"fromEpoch,omitempty"` // absent: reads all epochs
+	// Revoked says that the operator of the member's box has revoked it;
+	// OldKeys that it was recovered since the group's keys were sealed to it, so
+	// that whoever stole its former ones still opens them.
+	Revoked bool `json:"revoked,omitempty"`
+	OldKeys bool `json:"oldKeys,omitempty"`
 }
 
 // lagFacts are a group that is sealed to old keys of a group in it.
@@ -153,8 +158,16 @@ func groupShowCommand(s *session) *cli.Command {
 func (d *directory) groupFacts(ctx context.Context, doc *envelope.Document) groupFacts {
 	n := d.namer(ctx, doc)
 	f := groupFacts{agentFacts: factsOf(doc), Epoch: doc.Group.Epoch, Members: []memberFacts{}}
+	revoked, err := d.markedRevoked()
+	if err != nil {
+		d.s.warn("who is revoked can't be told: %v", err)
+	}
 	for _, m := range doc.Group.Members {
-		f.Members = append(f.Members, memberFacts{agentRef: n.member(m.ID), Kind: n.kind(m.ID), Admin: doc.IsAdmin(m.ID), From: m.From})
+		facts := memberFacts{agentRef: n.member(m.ID), Kind: n.kind(m.ID), Admin: doc.IsAdmin(m.ID), From: m.From, Revoked: revoked[m.ID] != ""}
+		if chain, err := d.store.Chain(ctx, m.ID); err == nil && facts.Kind != envelope.Group.String() {
+			facts.OldKeys = envelope.RevokedBy(chain, m.Version) != nil
+		}
+		f.Members = append(f.Members, facts)
 	}
 	return f
 }
@@ -163,6 +176,13 @@ func (d *directory) groupFacts(ctx context.Context, doc *envelope.Document) grou
 func (d *directory) history(ctx context.Context, doc *envelope.Document) (*groupFacts, error) {
 	if err := d.prefetch(ctx, doc); err != nil {
 		return nil, err
+	}
+	if len(doc.Group.Members) <= maxLookedUp {
+		for _, m := range doc.Group.Members {
+			if _, err := d.revoked(ctx, m.ID); err != nil && !is(err, envelope.NotFound) {
+				return nil, err
+			}
+		}
 	}
 	f := d.groupFacts(ctx, doc)
 	chain, err := d.store.Chain(ctx, doc.ID())
@@ -285,6 +305,12 @@ func (f *groupFacts) write(w io.Writer) {
 		}
 		if m.From > 0 {
 			more += fmt.Sprintf(", reads from epoch %d on", m.From)
+		}
+		if m.Revoked {
+			more += ", revoked by the operator of its box"
+		}
+		if m.OldKeys {
+			more += ", recovered since: its former keys open the group until it is renewed"
 		}
 		fmt.Fprintf(w, "member   %s%s\n", printable(m.called), more)
 	}
