@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"filippo.io/age"
@@ -116,6 +117,39 @@ func TestSlowPipeIsPassedOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestSegmentIsOpenedAsItComes lets segments arrive one by one, with nothing
+// behind them, and expects each to come out before the next is there. In the
+// bubble waiting for the next would be noticed as a deadlock.
+func TestSegmentIsOpenedAsItComes(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	want := noise(3*SegmentPlainSize + 1)
+	sealed := s.sealed(t, want, s.eve)
+	synctest.Test(t, func(t *testing.T) {
+		sealedIn, arrives := io.Pipe()
+		gotIn, got := io.Pipe()
+		go func() {
+			_, err := Open(t.Context(), got, sealedIn, s.opens(s.eve))
+			got.CloseWithError(err)
+		}()
+		_, rest := split(t, sealed)
+		arrives.Write(sealed[:len(sealed)-len(rest)])
+		buf := make([]byte, SegmentPlainSize)
+		for i := range 3 {
+			arrives.Write(rest[:SegmentFrameHeader+MaxSegmentSize])
+			rest = rest[SegmentFrameHeader+MaxSegmentSize:]
+			if _, err := io.ReadFull(gotIn, buf); err != nil || !bytes.Equal(buf, want[i*SegmentPlainSize:][:SegmentPlainSize]) {
+				t.Fatalf("segment %d: %v", i, err)
+			}
+		}
+		arrives.Write(rest)
+		arrives.Close()
+		if last, err := io.ReadAll(gotIn); err != nil || !bytes.Equal(last, want[3*SegmentPlainSize:]) {
+			t.Fatalf("%d bytes are left, %v", len(last), err)
+		}
+	})
 }
 
 func TestHeaderSaysWhatWasMeant(t *testing.T) {
