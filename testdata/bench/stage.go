@@ -34,7 +34,7 @@ const smallSize = 1024
 // newStage builds the programs and makes keys and files of size bytes in dir.
 func newStage(dir string, size int64) (*stage, error) {
 	s := &stage{dir: dir, l2p: filepath.Join(dir, "l2p"), age: filepath.Join(dir, "age"), identity: filepath.Join(dir, "identity"),
-		env: []string{"L2P_HOME=" + filepath.Join(dir, "home")}}
+		env: []string{"L2P_HOME=" + filepath.Join(dir, "home"), "CGO_ENABLED=0"}} // static, as they are shipped
 	s.best.size = size
 	for program, pkg := range map[string]string{s.l2p: "./cmd/l2p", s.age: "filippo.io/age/cmd/age"} {
 		if err := s.call("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, pkg); err != nil {
