@@ -221,9 +221,16 @@ func (a *Agentd) join(ctx context.Context, req *wire.Join) (*wire.JoinReply, err
 	}
 	admission, err := a.askAny(ctx, addrs, want, &wire.Ask{Request: request.Encode(), Secret: secret})
 	if n != nil && n.id == want {
-		// Nothing is to be done, unless the box has been expelled meanwhile.
+		// Nothing is to be done, unless the box has been expelled or was away
+		// for so long that its certificates have expired.
 		if admission != nil {
 			n.learn(admission.Statements)
+			if err := n.renew(); err != nil {
+				return nil, err
+			}
+		}
+		if err != nil && n.certificateExpiry() < time.Now().Unix() {
+			return nil, err
 		}
 		if n.takesPart(a.self) {
 			reply := n.joined()

@@ -211,7 +211,7 @@ func (a *Agentd) listen() (err error) {
 func (a *Agentd) identity() netq.Identity {
 	id := netq.Identity{Key: a.nodeKey}
 	if n := a.network(); n != nil {
-		id.Credentials = n.credentials
+		id.Credentials = n.credentials()
 	}
 	return id
 }

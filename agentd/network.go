@@ -18,14 +18,13 @@ import (
 // A network is what runs while the box is in a network: who takes part, who
 // seems alive, and the copies that this node keeps and coordinates.
 type network struct {
-	node        *Agentd
-	id          envelope.NetworkID
-	boxName     string
-	credentials []byte // encoded wire.Credentials
-	roster      *admit.Roster
-	issuer      *admit.Issuer // nil unless this box is the founder
-	members     *member.Members
-	replica     *replica.Replica
+	node    *Agentd
+	id      envelope.NetworkID
+	boxName string
+	roster  *admit.Roster
+	issuer  *admit.Issuer // nil unless this box is the founder
+	members *member.Members
+	replica *replica.Replica
 
 	ctx    context.Context // ends when the box leaves the network or the node stops
 	cancel context.CancelFunc
@@ -65,25 +64,19 @@ func (a *Agentd) resume() error {
 // enter starts taking part in the network of a roster that certifies this node.
 func (a *Agentd) enter(roster *admit.Roster, key admit.GossipKey) error {
 	box, ok := roster.NodeBox(a.self)
-	creds, certified := roster.Credentials(a.self)
-	if !ok || !certified {
+	if !ok {
 		return envelope.Errorf(envelope.Denied, "the network's roster has no certificate for this node")
 	}
-	encoded, err := envelope.Encode(creds)
-	if err != nil {
-		return err
-	}
 	n := &network{
-		node:        a,
-		id:          roster.Network(),
-		boxName:     box.Name,
-		credentials: encoded,
-		gossipKey:   key,
-		roster:      roster,
-		differ:      make(chan envelope.NodeID, 16),
-		news:        make(chan []wire.Statement, 16),
-		moved:       make(chan struct{}, 1),
-		ring:        ring.New(roster.Nodes()),
+		node:      a,
+		id:        roster.Network(),
+		boxName:   box.Name,
+		gossipKey: key,
+		roster:    roster,
+		differ:    make(chan envelope.NodeID, 16),
+		news:      make(chan []wire.Statement, 16),
+		moved:     make(chan struct{}, 1),
+		ring:      ring.New(roster.Nodes()),
 	}
 	root, err := a.state.key(fileRootKey)
 	if err != nil {
@@ -93,6 +86,9 @@ func (a *Agentd) enter(roster *admit.Roster, key admit.GossipKey) error {
 		if n.issuer, err = admit.NewIssuer(root, roster, a.state.path(fileInvitations)); err != nil {
 			return err
 		}
+	}
+	if err := n.renew(); err != nil {
+		return err
 	}
 	if err := n.start(); err != nil {
 		return err

@@ -11,7 +11,37 @@ import (
 const (
 	syncEvery   = time.Minute     // rosters are compared with everybody's at least so often
 	syncTimeout = 5 * time.Second // of one comparison
+	renewEvery  = 24 * time.Hour  // certificates that expire are looked for
 )
+
+// renew renews the certificates that this box signs, long before they expire:
+// its node's, and those of all boxes where it is the founder. They reach the
+// other nodes as every change of the roster does.
+func (n *network) renew() error {
+	if n.issuer != nil {
+		if _, err := n.issuer.Renew(time.Now()); err != nil {
+			return err
+		}
+	}
+	if !n.takesPart(n.node.self) {
+		return nil
+	}
+	return n.roster.CertifyNode(n.node.box.key, n.node.nodeKey, 0, time.Now())
+}
+
+// credentials is what the node shows in handshakes, encoded; nil if the box has
+// been expelled.
+func (n *network) credentials() []byte {
+	creds, ok := n.roster.Credentials(n.node.self)
+	if !ok {
+		return nil
+	}
+	encoded, err := envelope.Encode(creds)
+	if err != nil {
+		n.node.log.Error("the node's credentials can't be encoded", "err", err)
+	}
+	return encoded
+}
 
 // serveRoster answers with the statements that a caller lacks, and takes
 // those that it passes on.
@@ -41,6 +71,8 @@ func (n *network) compareWith(id envelope.NodeID) {
 func (n *network) syncLoop() {
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
+	renew := time.NewTicker(renewEvery)
+	defer renew.Stop()
 	n.syncWithAll()
 	for {
 		select {
@@ -50,6 +82,11 @@ func (n *network) syncLoop() {
 			n.learn(statements)
 		case id := <-n.differ:
 			n.syncAndLog(id)
+		case <-renew.C:
+			if err := n.renew(); err != nil {
+				n.node.log.Error("certificates could not be renewed", "err", err)
+			}
+			n.rosterChanged()
 		case <-n.moved:
 			n.node.savePeers(n)
 		case <-tick.C:

@@ -9,10 +9,19 @@ import (
 	"l2p/netq/wire"
 )
 
+// RenewBefore is how long before they expire certificates are renewed: long
+// enough for a box that is switched on once a year.
+const RenewBefore = 400 * 24 * time.Hour
+
+func due(notAfter int64, now time.Time) bool {
+	return notAfter-now.Unix() < int64(RenewBefore/time.Second)
+}
+
 // CertifyNode makes the node with the given key a node of the box with the
 // given key, in the box's place number ordinal, and merges the certificate. It
 // takes the place over from a node that had it. A node that has its
-// certificate already keeps it.
+// certificate already keeps it, unless that expires within [RenewBefore] or the
+// box has a newer certificate itself.
 func (r *Roster) CertifyNode(boxKey, nodeKey ed25519.PrivateKey, ordinal uint, now time.Time) error {
 	c := &wire.NodeCert{Format: 1, Network: r.Network(), Key: nodeKey.Public().(ed25519.PublicKey), Ordinal: ordinal, Serial: 1}
 	c.NotBefore, c.NotAfter = wire.CertTimes(now)
@@ -38,7 +47,7 @@ func (r *Roster) CertifyNode(boxKey, nodeKey ed25519.PrivateKey, ordinal uint, n
 	}
 	r.mu.RUnlock()
 
-	if current != nil && current.BoxCert == c.BoxCert && current.Ordinal == ordinal && current.NotAfter > now.Unix() {
+	if current != nil && current.BoxCert == c.BoxCert && current.Ordinal == ordinal && !due(current.NotAfter, now) {
 		return nil
 	}
 	s, err := wire.SignNodeCert(c, boxKey, nodeKey)

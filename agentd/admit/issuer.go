@@ -32,7 +32,7 @@ func Found(path string, root ed25519.PrivateKey, name string, agent envelope.Age
 	if err := envelope.CheckBoxName(name); err != nil {
 		return nil, err
 	}
-	cert, err := issue(root, name, agent, boxKey, now)
+	cert, err := issueNew(root, name, agent, boxKey, now)
 	if err != nil {
 		return nil, err
 	}
@@ -44,14 +44,20 @@ func Found(path string, root ed25519.PrivateKey, name string, agent envelope.Age
 	return roster, err
 }
 
-// issue signs a box certificate. The ring nonce is drawn here, after the box
-// has fixed its key, so that nobody chooses where they sit.
-func issue(root ed25519.PrivateKey, name string, agent envelope.AgentID, boxKey ed25519.PublicKey, now time.Time) (wire.Statement, error) {
-	c := &wire.BoxCert{Format: 1, Network: envelope.NetworkIDOf(root.Public().(ed25519.PublicKey)), Name: name, Agent: agent, Key: boxKey}
-	c.NotBefore, c.NotAfter = wire.CertTimes(now)
-	if _, err := rand.Read(c.Nonce[:]); err != nil {
+// issueNew signs the first certificate of a box. The ring nonce is drawn here,
+// after the box has fixed its key, so that nobody chooses where they sit.
+func issueNew(root ed25519.PrivateKey, name string, agent envelope.AgentID, boxKey ed25519.PublicKey, now time.Time) (wire.Statement, error) {
+	b := Box{Name: name, Agent: agent, Key: boxKey}
+	if _, err := rand.Read(b.Nonce[:]); err != nil {
 		return wire.Statement{}, err
 	}
+	return issue(root, &b, now)
+}
+
+// issue signs a box certificate.
+func issue(root ed25519.PrivateKey, b *Box, now time.Time) (wire.Statement, error) {
+	c := &wire.BoxCert{Format: 1, Network: envelope.NetworkIDOf(root.Public().(ed25519.PublicKey)), Name: b.Name, Agent: b.Agent, Key: b.Key, Nonce: b.Nonce}
+	c.NotBefore, c.NotAfter = wire.CertTimes(now)
 	s, err := wire.SignBoxCert(c, root)
 	if err != nil {
 		return wire.Statement{}, err
@@ -187,7 +193,7 @@ func (i *Issuer) redeem(secret []byte, r *wire.JoinRequest, now time.Time) error
 		// The same box would have been found in the roster, were it not revoked since.
 		return envelope.WithHint(envelope.Errorf(envelope.Denied, "the ticket has been used"), "ask for a new one")
 	}
-	cert, err := issue(i.root, r.Name, r.Agent, r.Key, now)
+	cert, err := issueNew(i.root, r.Name, r.Agent, r.Key, now)
 	if err != nil {
 		return err
 	}
@@ -217,7 +223,7 @@ func (i *Issuer) Admit(request envelope.Hash, now time.Time) error {
 	if admitted, err := i.standing(w.request); admitted || err != nil {
 		return err
 	}
-	cert, err := issue(i.root, w.request.Name, w.request.Agent, w.request.Key, now)
+	cert, err := issueNew(i.root, w.request.Name, w.request.Agent, w.request.Key, now)
 	if err != nil {
 		return err
 	}
@@ -238,6 +244,29 @@ func (i *Issuer) Refuse(request envelope.Hash, now time.Time) error {
 	}
 	w.refused = true
 	return nil
+}
+
+// Renew issues new certificates to those boxes whose own expire within
+// [RenewBefore], with the same nonce, so that nothing moves on the ring. It
+// reports whether there were any.
+func (i *Issuer) Renew(now time.Time) (bool, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var renewed []wire.Statement
+	for _, b := range i.roster.Boxes() {
+		if !due(b.NotAfter, now) {
+			continue
+		}
+		cert, err := issue(i.root, b, now)
+		if err != nil {
+			return false, err
+		}
+		renewed = append(renewed, cert)
+	}
+	if len(renewed) == 0 {
+		return false, nil
+	}
+	return i.roster.Add(renewed)
 }
 
 // Expel revokes every certificate of a box, for good. The box may be admitted

@@ -403,6 +403,51 @@ func TestLeaveAndExpel(t *testing.T) {
 	wantKind(t, "issuer with another root key", err, envelope.WrongNetwork)
 }
 
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	i, _ := newTestIssuer(t)
+	r := i.roster
+	nodeKey := key(77)
+	pub := nodeKey.Public().(ed25519.PublicKey)
+	box := r.Boxes()[0]
+	if err := r.CertifyNode(newTestBox(t, 1, envelope.Box).key, nodeKey, 0, now); err != nil {
+		t.Fatal(err)
+	}
+	before := r.Nodes()
+	early := now.Add(wire.CertValidity - RenewBefore - time.Hour)
+	if did, err := i.Renew(early); did || err != nil {
+		t.Errorf("renewed too early: %v", err)
+	}
+	later := early.Add(2 * time.Hour)
+	if did, err := i.Renew(later); !did || err != nil {
+		t.Errorf("not renewed: %v", err)
+	}
+	if did, err := i.Renew(later); did || err != nil {
+		t.Errorf("renewed twice: %v", err)
+	}
+	for range 2 {
+		if err := r.CertifyNode(newTestBox(t, 1, envelope.Box).key, nodeKey, 0, later); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Statements()) != 4 { // two of the box, two of its node
+			t.Errorf("%d statements, want 4", len(r.Statements()))
+		}
+	}
+	if after := r.Nodes(); !slices.Equal(before, after) {
+		t.Error("the ring has moved")
+	}
+	creds, _ := r.Credentials(before[0].ID)
+	if _, err := r.Authorize(creds, pub, now.Add(wire.CertValidity+time.Hour)); err != nil {
+		t.Errorf("after the old certificates' end: %v", err)
+	}
+	if err := i.Expel(box.Agent, later); err != nil {
+		t.Fatal(err)
+	}
+	if did, err := i.Renew(later.Add(20 * RenewBefore)); did || err != nil {
+		t.Errorf("an expelled box has its certificate renewed: %v", err)
+	}
+}
+
 func TestGossipKey(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "gossip.key")

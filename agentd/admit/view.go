@@ -16,6 +16,8 @@ type Box struct {
 	Key   ed25519.PublicKey
 	Cert  envelope.Hash // of the certificate that holds
 	Nonce [32]byte      // places its nodes on the ring
+	// NotAfter is when the certificate expires, Unix seconds.
+	NotAfter int64
 }
 
 // A view is what a set of statements means. It is a pure function of the set
@@ -67,7 +69,7 @@ func (v *view) holdBoxes(s *statements) {
 		if v.byName[c.cert.Name] != nil || v.byAgent[c.cert.Agent] != nil {
 			continue
 		}
-		b := &Box{Name: c.cert.Name, Agent: c.cert.Agent, Key: c.cert.Key, Cert: c.hash, Nonce: c.cert.Nonce}
+		b := &Box{Name: c.cert.Name, Agent: c.cert.Agent, Key: c.cert.Key, Cert: c.hash, Nonce: c.cert.Nonce, NotAfter: c.cert.NotAfter}
 		v.byName[b.Name], v.byAgent[b.Agent] = b, b
 		v.boxes = append(v.boxes, b)
 	}

@@ -72,3 +72,42 @@ func TestExpel(t *testing.T) {
 		}
 	})
 }
+
+// A network lives on when its certificates are about to expire, and a box that
+// was away until its own had expired comes back by asking once.
+func TestCertificatesAreRenewed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := New(t, 3)
+		l := newLedger(t, c, 0)
+		l.mustPut(1, "course", 3000)
+		for i := range 3 {
+			c.Stop(i)
+		}
+		time.Sleep(9*365*24*time.Hour + 200*24*time.Hour)
+		c.Start(0)
+		c.Start(1)
+		c.Settle(0, 1)
+		l.mustPut(1, "course", 2000)
+		c.Stop(1) // at its next start, or a day later, it has a node's certificate under its new one
+		c.Start(1)
+		c.Settle(0, 1)
+		c.Stop(0)
+		c.Stop(1)
+		time.Sleep(365 * 24 * time.Hour) // now the first certificates have expired
+		for i := range 3 {
+			c.Start(i)
+		}
+		c.Settle(0, 1)
+		l.mustPut(0, "course", 1000)
+		c.must(2, "join again", func(ctx context.Context, client *netq.Client) error {
+			network := c.Status(0).Welcome.Network
+			_, err := client.Join(ctx, wire.Join{Addr: c.Addr(0), Network: network, BoxName: c.Name(2)})
+			return err
+		})
+		c.Settle()
+		for i := range 3 {
+			l.check(i)
+		}
+	})
+}
