@@ -32,7 +32,7 @@ func TestSignatureCoversDomainAndBody(t *testing.T) {
 // TestDomainsAreDistinct: no domain may begin with another.
 func TestDomainsAreDistinct(t *testing.T) {
 	t.Parallel()
-	domains := []string{DomainDocument, DomainHeader, DomainBinding, DomainSegment, DomainBoxCert, DomainNodeCert, DomainRevocation, DomainJoinRequest, DomainHello}
+	domains := []string{DomainDocument, DomainHeader, DomainBinding, DomainSegment, DomainBoxCert, DomainNodeCert, DomainRevocation, DomainGossipKey, DomainJoinRequest, DomainHello}
 	for i, a := range domains {
 		if bytes.IndexByte([]byte(a), '\n') != len(a)-1 {
 			t.Errorf("%q doesn't end with its only newline", a)
