@@ -2,11 +2,13 @@ package envelope
 
 import (
 	"bytes"
+	"context"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"io"
 	"slices"
 	"time"
 
@@ -72,6 +74,28 @@ func (o *Opener) Rewrap(opts RewrapOptions) (*Signed, error) {
 		return nil, err
 	}
 	return s.Header(old.Size)
+}
+
+// Reframe writes the envelope that o opens to dst with another header, such as
+// one that Rewrap made. src holds the segments' frames, up to its end; each is
+// checked before it is written. Errors are those of [Opener.Segments].
+func (o *Opener) Reframe(ctx context.Context, dst io.Writer, src io.Reader, header *Signed) error {
+	if _, err := dst.Write(appendHeader(nil, header)); err != nil {
+		return err
+	}
+	p := pipeline{
+		key:  [32]byte(o.header.SegmentKey),
+		read: func(b *batch) error { return readFrame(b, src, o.header) },
+		work: func(b *batch) error {
+			b.out = b.segment.AppendFrame(b.outBuf[:0])
+			return b.segment.Verify()
+		},
+		emit: func(b *batch) error {
+			_, err := dst.Write(b.out)
+			return err
+		},
+	}
+	return p.run(ctx)
 }
 
 // agentsOf returns the agents of readers, ascending.

@@ -106,7 +106,19 @@ func TestRewrapOfAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, o := opened(t, append(appendHeader(nil, again), rest...), s.opens(s.eve))
+	var out bytes.Buffer
+	if err := o.Reframe(t.Context(), &out, bytes.NewReader(rest), again); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(out.Bytes(), append(appendHeader(nil, again), rest...)) {
+		t.Error("the segments are others")
+	}
+	for name, bad := range map[string][]byte{"cut": rest[:len(rest)-1], "more": append(bytes.Clone(rest), 0), "altered": append(bytes.Clone(rest[:len(rest)-1]), rest[len(rest)-1]^1)} {
+		if err := o.Reframe(t.Context(), io.Discard, bytes.NewReader(bad), again); KindOf(err) != Corrupt {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	got, o := opened(t, out.Bytes(), s.opens(s.eve))
 	if string(got) != "a file" || *o.Header().Size != size || o.Header().Version != 0 {
 		t.Errorf("header is %+v", o.Header())
 	}

@@ -148,6 +148,20 @@ func (d *directory) markedRevoked() (map[envelope.AgentID]string, error) {
 	return marked, err
 }
 
+// revokedAuthor returns the name of h's author, or of who wrote the payload, if
+// the operator of its box has revoked it, or "". Nobody asks about own agents.
+func (d *directory) revokedAuthor(ctx context.Context, h *envelope.Header) (string, error) {
+	for _, id := range []envelope.AgentID{h.Author, h.Writer()} {
+		if _, err := d.store.Agent(id); err == nil {
+			continue
+		}
+		if name, err := d.revoked(ctx, id); err != nil || name != "" {
+			return name, err
+		}
+	}
+	return "", nil
+}
+
 // warnAuthor says in a line if what somebody signed is to be doubted: the key
 // has been revoked since, or the box no longer vouches for the author.
 func (s *session) warnAuthor(ctx context.Context, o *envelope.Opener) {
@@ -158,7 +172,7 @@ func (s *session) warnAuthor(ctx context.Context, o *envelope.Opener) {
 		s.warn("signed with a key of %s that was revoked on %s: whoever stole it can have written this", s.dir.called(ctx, r.ID()), day(r))
 		return
 	}
-	name, err := s.dir.revoked(ctx, o.Header().Author)
+	name, err := s.dir.revokedAuthor(ctx, o.Header())
 	switch {
 	case ctx.Err() != nil: // interrupted, which says nothing of the author
 	case err != nil:

@@ -225,16 +225,18 @@ func (f *envelopeFacts) judge(ctx context.Context, dir *directory, h *envelope.H
 		f.AuthorSince = time.UnixMilli(doubt.Time).UTC().Format(time.RFC3339)
 		return nil
 	}
-	name, err := dir.revoked(ctx, h.Author)
-	if err != nil {
-		return err
-	}
-	if name != "" {
+	name, err := dir.revokedAuthor(ctx, h)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		f.called += fmt.Sprintf(", verified; whether the operator of its box has revoked it can't be told: %v", err)
+	case name != "":
 		f.AuthorState = authorRevoked
-		f.called += ", REVOKED by the operator of its box: somebody else may have its keys"
-		return nil
+		f.called += ", REVOKED: the operator of the box has revoked " + name + ", whose keys somebody else may have"
+	default:
+		f.called += ", verified"
 	}
-	f.called += ", verified"
 	return nil
 }
 

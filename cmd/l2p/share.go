@@ -21,14 +21,22 @@ func shareCommand(s *session) *cli.Command {
 		ArgsUsage: "[OWNER/]NAME",
 		Category:  "network",
 		Description: "Publishes a version with the same content for more readers. The content isn't moved, whatever its size.\n" +
-			"Who reads it already stays a reader. To take readers away use `l2p unshare`.",
+			"Who reads it already stays a reader. To take readers away use `l2p unshare`.\n" +
+			"With --file it reads an envelope from FILE and writes one for more readers to standard output or to -o.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "to", Aliases: []string{"t"}, Usage: "for `READER`, an agent or a group, too; as often as there are readers"},
 			&cli.StringSliceFlag{Name: "readers", Aliases: []string{"R"}, Usage: "for the readers in `FILE`, too, one a line; # begins a comment"},
 			&cli.BoolFlag{Name: "renew", Usage: "publish it though nobody is new, for readers whose keys have changed", DisableDefaultText: true},
+			&cli.StringFlag{Name: "file", Usage: "share the envelope in `FILE`, - for standard input"},
+			outputFlag(),
+			&cli.BoolFlag{Name: "armor", Aliases: []string{"a"}, Usage: "with --file, write text", DisableDefaultText: true},
 		},
 		Action: func(c *cli.Context) error {
-			args, err := operands(c, 1, 1)
+			least := 1
+			if c.IsSet("file") {
+				least = 0
+			}
+			args, err := operands(c, least, least)
 			if err != nil {
 				return err
 			}
@@ -38,6 +46,12 @@ func shareCommand(s *session) *cli.Command {
 			}
 			if len(names) == 0 && !c.Bool("renew") {
 				return usagef(c, "nobody to share with: name readers with --to or --readers")
+			}
+			if c.IsSet("file") {
+				return s.shareFile(c, names)
+			}
+			if c.IsSet("output") || c.Bool("armor") {
+				return usagef(c, "-o and -a need --file")
 			}
 			return s.share(c.Context, args[0], names, c.Bool("renew"))
 		},
@@ -141,11 +155,16 @@ func (s *session) unlockShared(ctx context.Context, sh *sharing) (o *envelope.Op
 		err = envelope.WithHint(envelope.Errorf(envelope.NotReader, "none of your identities opens version %d of %s", sh.old.Version.N, printable(sh.ref.Name)),
 			"only who can read it can share it; or `l2p put` it anew")
 	case err == nil && o.Author() == envelope.Revoked:
-		// With the new key's signature it would look as if nothing were wrong.
-		err = envelope.WithHint(envelope.Errorf(envelope.Denied, "version %d of %s was signed with a key that was revoked since, so perhaps by a thief", sh.old.Version.N, printable(sh.ref.Name)),
-			"look at it, and `l2p put` it anew if it is as it was")
+		err = errThiefs(fmt.Sprintf("version %d of %s", sh.old.Version.N, printable(sh.ref.Name)))
 	}
 	return o, author, owner, err
+}
+
+// errThiefs refuses to share what an author's old key signed: with the new key's
+// signature it would look as if nothing were wrong.
+func errThiefs(what string) error {
+	return envelope.WithHint(envelope.Errorf(envelope.Denied, "%s was signed with a key that was revoked since, so perhaps by a thief", what),
+		"look at it, and seal it anew if it is as it was")
 }
 
 func (s *session) share(ctx context.Context, text string, names []string, renew bool) error {
@@ -153,29 +172,18 @@ func (s *session) share(ctx context.Context, text string, names []string, renew 
 	if err != nil {
 		return err
 	}
-	var more []envelope.Recipient
-	for _, name := range names {
-		r, err := s.reader(ctx, name)
-		if err != nil {
-			return err
-		}
-		more = append(more, r)
+	more, err := s.recipients(ctx, names)
+	if err != nil {
+		return err
 	}
 	o, author, owner, err := s.unlockShared(ctx, sh)
 	if err != nil {
 		return err
 	}
 	before := o.Particulars().Readers
-	readers, err := s.recipients(ctx, before)
+	readers, added, err := s.withMore(ctx, before, more)
 	if err != nil {
 		return err
-	}
-	var added []envelope.AgentID
-	for _, r := range more {
-		if !slices.Contains(before, r.Agent) && !slices.Contains(added, r.Agent) {
-			added = append(added, r.Agent)
-			readers = append(readers, r)
-		}
 	}
 	result := newShareResult(sh, sh.old.Version)
 	result.Readers, result.Added = idStrings(before), idStrings(added)
@@ -227,7 +235,7 @@ func (s *session) unshare(ctx context.Context, text string, names []string) erro
 		Author: author, Owner: owner, Name: sh.ref.Name, Parent: sh.old.Version,
 		Title: p.Title, FileName: p.FileName, MediaType: p.MediaType, Pad: p.Padded,
 	}
-	if opts.Readers, err = s.recipients(ctx, left); err != nil {
+	if opts.Readers, err = s.recipients(ctx, idStrings(left)); err != nil {
 		return err
 	}
 	s.remark("who could read it has its key, so it is sealed anew; what they have read stays read, and version %d and before stay readable to them", sh.old.Version.N)
@@ -269,11 +277,26 @@ func fetchSource(ctx context.Context, node *netq.Client, o *envelope.Opener) *so
 	return src
 }
 
-// recipients returns agents as readers, with the keys that they have now.
-func (s *session) recipients(ctx context.Context, agents []envelope.AgentID) ([]envelope.Recipient, error) {
+// withMore returns the readers that there are before, with the keys that they
+// have now, and more, and who of these is new.
+func (s *session) withMore(ctx context.Context, before []envelope.AgentID, more []envelope.Recipient) (readers []envelope.Recipient, added []envelope.AgentID, err error) {
+	if readers, err = s.recipients(ctx, idStrings(before)); err != nil {
+		return nil, nil, err
+	}
+	for _, r := range more {
+		if !slices.Contains(before, r.Agent) && !slices.Contains(added, r.Agent) {
+			added = append(added, r.Agent)
+			readers = append(readers, r)
+		}
+	}
+	return readers, added, nil
+}
+
+// recipients returns as readers whom names mean.
+func (s *session) recipients(ctx context.Context, names []string) ([]envelope.Recipient, error) {
 	var readers []envelope.Recipient
-	for _, id := range agents {
-		r, err := s.reader(ctx, id.String())
+	for _, name := range names {
+		r, err := s.reader(ctx, name)
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -171,4 +173,49 @@ func TestShareInGroup(t *testing.T) {
 	}
 	sh.fails(envelope.NotReader, "sealed for others", "--as", "carl", "get", "trainers@a-tech/plan", "-o", "-")
 	sh.ok("get", "trainers@a-tech/plan", "-o", "-", "--from", "eve@a-tech")
+}
+
+func TestShareFile(t *testing.T) {
+	t.Parallel()
+	sh := newShell(t)
+	content := strings.Repeat("Go in detail\n", 200_000)
+	first := filepath.Join(sh.home, "x.l2p")
+	sh.ok("seal", "-t", "adam@a-tech", "-o", first, sh.file("x", content))
+	sh.fails(envelope.NotReader, "", "--as", "eve", "open", first)
+	second := filepath.Join(sh.home, "y.l2p")
+	sh.ok("share", "--file", first, "-t", "eve@a-tech", "-o", second)
+	if got := sh.ok("--as", "eve", "open", "--from", "adam@a-tech", second); got != content {
+		t.Errorf("eve got %d bytes", len(got))
+	}
+	if p := sh.inspected("-p", second).Particulars; len(p.Readers) != 2 || p.FileName != "x" {
+		t.Errorf("particulars are %+v", p)
+	}
+	// Text of text, through a pipe.
+	armored, errs, code := sh.run(sh.ok("share", "--file", first, "-t", "eve@a-tech", "-a"), "share", "--file", "-", "--renew", "-a")
+	if code != 0 || !strings.HasPrefix(armored, "-----BEGIN") {
+		t.Errorf("armored: %d, %s", code, errs)
+	}
+	if got, _, code := sh.run(armored, "--as", "eve", "open"); code != 0 || got != content {
+		t.Errorf("armored: %d, %d bytes", code, len(got))
+	}
+
+	public, named, plain := filepath.Join(sh.home, "p.l2p"), sh.file("n.l2p", ""), filepath.Join(sh.home, "x.age")
+	sh.ok("seal", "--public", "-o", public, first)
+	sh.ok("export", "-o", plain, first)
+	sh.fails(envelope.Denied, "only who sealed it can give it more readers", "--as", "eve", "share", "--file", second, "--renew", "-o", named)
+	sh.fails(envelope.Usage, "for everybody", "share", "--file", public, "--renew", "-o", named)
+	sh.fails(envelope.Usage, "plain age file", "share", "--file", plain, "--renew", "-o", named)
+	sh.fails(envelope.Usage, "both input and output", "share", "--file", first, "--renew", "-o", first)
+	sh.fails(envelope.Usage, "need --file", "share", "course", "--renew", "-o", named)
+	sh.fails(envelope.Usage, "", "share", "--file", first, "course", "--renew")
+	sh.fails(envelope.Usage, "--json has no place", "share", "--file", first, "--renew", "--json")
+	sealed, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed[len(sealed)-1] ^= 1
+	sh.fails(envelope.Corrupt, "is not what the author sealed", "share", "--file", sh.file("bad", string(sealed)), "--renew", "-o", filepath.Join(sh.home, "half"))
+	if _, err := os.Stat(filepath.Join(sh.home, "half")); err == nil {
+		t.Error("half an envelope is there")
+	}
 }
