@@ -75,13 +75,14 @@ func (a *Agentd) isAgent(ctx context.Context, id envelope.AgentID, key ed25519.P
 	doc, err := n.document(ctx, id)
 	if envelope.KindOf(err) == envelope.NotFound {
 		return envelope.WithHint(envelope.Errorf(envelope.Denied, "this network knows no agent %s", id.Short()),
-			"the operator of a box can publish it: `l2p agent publish`")
+			"the operator of a box can publish it: `l2p agent bind`")
 	}
 	if err != nil {
 		return err
 	}
 	if !key.Equal(doc.SigningKey()) {
-		return envelope.Errorf(envelope.Denied, "this key is not the current key of agent %s", id.Short())
+		return envelope.WithHint(envelope.Errorf(envelope.Denied, "this key is not the current key of agent %s", id.Short()),
+			"its keys were changed elsewhere: bring the new ones with `l2p agent export` there and `l2p agent import` here")
 	}
 	return nil
 }

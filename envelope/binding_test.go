@@ -18,6 +18,8 @@ func TestBinding(t *testing.T) {
 		"first":                 {func(*Binding) {}, s.box, true, true},
 		"second":                {func(b *Binding) { b.Version, b.Parent = 2, Hash{1} }, s.box, true, true},
 		"nobody any more":       {func(b *Binding) { b.Version, b.Parent, b.Agent = 2, Hash{1}, AgentID{} }, s.box, true, true},
+		"revoked":               {func(b *Binding) { b.Version, b.Parent, b.Revoked = 2, Hash{1}, true }, s.box, true, true},
+		"nobody is revoked":     {func(b *Binding) { b.Agent, b.Revoked = AgentID{}, true }, s.box, false, false},
 		"format 2":              {func(b *Binding) { b.Format = 2 }, s.box, false, false},
 		"no box":                {func(b *Binding) { b.Box = AgentID{} }, s.box, false, false},
 		"no name":               {func(b *Binding) { b.Name = "" }, s.box, false, false},
@@ -53,7 +55,7 @@ func TestBinding(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := r.Binding; got.Name != b.Name || got.Agent != b.Agent || !bytes.Equal(got.Signed().Body, signed.Body) {
+			if got := r.Binding; got.Name != b.Name || got.Agent != b.Agent || got.Revoked != b.Revoked || !bytes.Equal(got.Signed().Body, signed.Body) {
 				t.Errorf("binding %+v comes back as %+v", b, got)
 			}
 			if err := r.Binding.Verify(t.Context(), s.docs()); (err == nil) != test.holds {

@@ -107,6 +107,21 @@ func TestDocumentVectors(t *testing.T) {
 	}
 }
 
+func TestBindingVectors(t *testing.T) {
+	t.Parallel()
+	docs, _ := readActors(t)
+	for _, v := range vectors.Read(t, testdata, "binding") {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			r, err := envelope.ParseRecord(envelope.KindBinding, v.Body)
+			if err == nil {
+				err = envelope.VerifyRecord(t.Context(), r, docs)
+			}
+			checkExpected(t, v, err)
+		})
+	}
+}
+
 func idBytes(d *envelope.Document) []byte {
 	id := d.ID()
 	return id[:]

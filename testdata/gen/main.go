@@ -31,6 +31,7 @@ func main() {
 	writeAgents(w)
 	writeEnvelopes(w)
 	writeDocuments(w)
+	writeBindings(w)
 	writeAdmission(w)
 	writeMessages(w)
 	if w.err != nil {
