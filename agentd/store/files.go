@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"l2p/envelope"
 )
@@ -39,7 +41,7 @@ func checkFormat(dir string) error {
 	path := filepath.Join(dir, formatFile)
 	data, err := readLimited(path, 64)
 	if errors.Is(err, os.ErrNotExist) {
-		if err := writeFile(dir, formatFile, path, fmt.Appendf(nil, "%s%d\n", formatPrefix, format)); err != nil {
+		if err := writeFile(osDisk{}, dir, formatFile, path, fmt.Appendf(nil, "%s%d\n", formatPrefix, format), time.Time{}); err != nil {
 			return ioError(err, "writing the store's format")
 		}
 		return nil
@@ -83,9 +85,10 @@ func (s *Store) shardPath(sub, name string) string {
 	return filepath.Join(s.dir, sub, name[:2], name)
 }
 
-// writeShard writes a file durably. name must be new: see newName.
-func (s *Store) writeShard(sub, name string, data []byte) error {
-	err := writeFile(filepath.Join(s.dir, sub, tempDir), name, s.shardPath(sub, name), data)
+// writeShard writes a file durably. name must be new: see newName. The file is
+// as old as modified says, unless that is zero.
+func (s *Store) writeShard(sub, name string, data []byte, modified time.Time) error {
+	err := writeFile(s.disk, filepath.Join(s.dir, sub, tempDir), name, s.shardPath(sub, name), data, modified)
 	if err != nil {
 		return ioError(err, "writing to the store")
 	}
@@ -100,30 +103,97 @@ func newName(prefix string) string {
 	return prefix + "." + hex.EncodeToString(b[:])
 }
 
+// A disk does the steps of a write; in tests, it fails at one of them.
+type disk interface {
+	create(path string) (file, error)
+	rename(from, to string) error
+	syncDir(dir string) error
+}
+
+type file interface {
+	io.WriteCloser
+	Sync() error
+}
+
+// osDisk is the real one.
+type osDisk struct{}
+
+func (osDisk) create(path string) (file, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+}
+func (osDisk) rename(from, to string) error { return os.Rename(from, to) }
+func (osDisk) syncDir(dir string) error     { return syncDir(dir) }
+
 // writeFile writes data to path so that after a power cut there is all of it
-// or nothing, and so that it is there once writeFile has returned nil. Until it
-// is complete it lies in temp under name.
-func writeFile(temp, name, path string, data []byte) (err error) {
-	f, err := os.OpenFile(filepath.Join(temp, name+".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// or nothing, and so that it is there once writeFile has returned nil; if it
+// returns an error nothing is left. Until it is complete it lies in temp under name.
+func writeFile(d disk, temp, name, path string, data []byte, modified time.Time) (err error) {
+	half := filepath.Join(temp, name+".tmp")
+	f, err := d.create(half)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			os.Remove(f.Name())
+			os.Remove(half)
 		}
 	}()
 	_, err = f.Write(data)
+	if err == nil && !modified.IsZero() {
+		err = os.Chtimes(half, modified, modified)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := d.rename(half, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	if err := d.syncDir(filepath.Dir(path)); err != nil {
+		os.Remove(path)
+		return err
+	}
+	return nil
+}
+
+// heldNames are names of files that somebody is about to make known to the
+// index, or to remove since the index has just forgotten them. Until they are
+// released it means nothing that the index doesn't name them.
+type heldNames struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+// hold holds a name until it is released as often; the empty name is nobody's.
+func (h *heldNames) hold(name string) {
+	if name == "" {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.n == nil {
+		h.n = make(map[string]int)
+	}
+	h.n[name]++
+}
+
+func (h *heldNames) release(name string) {
+	if name == "" {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.n[name]--; h.n[name] <= 0 {
+		delete(h.n, name)
+	}
+}
+
+func (h *heldNames) has(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.n[name] > 0
 }
 
 func syncDir(dir string) error {

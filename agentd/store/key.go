@@ -17,7 +17,7 @@ const (
 	valueThreshold = 64 << 10
 	memTableSize   = 8 << 20
 
-	checksumOnRead = options.OnTableAndBlockRead
+	checksumOnRead = options.OnBlockRead // checkIndex has read all of the tables
 	noCompression  = options.None
 )
 
@@ -29,6 +29,7 @@ const (
 //	m member group                     -> nothing        the group lists, or once listed, the member
 //	s segment-key index 00             -> segmentEntry   a segment
 //	s segment-key index 01 owner       -> arrival        under whose records the segment's header is found
+//	cursor                             -> anything       what SetCursor was given
 //
 // Kinds take one byte, ids and hashes 32, numbers and indices 8, big-endian.
 // A name has no byte 00, so that names sort before what follows them.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -44,13 +45,8 @@ func (s *Store) PutRecord(r *envelope.Record, accept func(newest []envelope.Vers
 		return false, err
 	}
 	data := r.Signed.Encode()
-	entry := recordEntry{Size: uint64(len(data)), Sum: recordSum(data)}
-	if h := r.Header; h != nil && len(h.SegmentKey) == idSize {
-		entry.SegmentKey = h.SegmentKey
-	}
-	if len(data) <= inlineLimit {
-		entry.Data = data
-	} else {
+	entry := entryOf(r, data)
+	if len(data) > inlineLimit {
 		// Ask before writing the file as well: a conflict should cost nothing.
 		err := s.view(func(txn *badger.Txn) error {
 			known, newest, err := look(txn, r)
@@ -68,11 +64,9 @@ func (s *Store) PutRecord(r *envelope.Record, accept func(newest []envelope.Vers
 		if err != nil {
 			return false, err
 		}
-		if bare := withoutAttachments(r.Signed); len(bare) <= inlineLimit {
-			entry.Bare = bare
-		}
-		entry.File = newName(entry.Sum.String())
-		if err := s.writeShard(recordDir, entry.File, data); err != nil {
+		s.held.hold(entry.File)
+		defer s.held.release(entry.File)
+		if err := s.writeShard(recordDir, entry.File, data, time.Time{}); err != nil {
 			return false, err
 		}
 		defer func() {
@@ -81,7 +75,30 @@ func (s *Store) PutRecord(r *envelope.Record, accept func(newest []envelope.Vers
 			}
 		}()
 	}
-	value, err := envelope.Encode(&entry)
+	return s.indexRecord(r, entry, accept)
+}
+
+// entryOf returns the index entry of r, whose encoding is data. If r is too
+// large for the index, File is a name that was never used.
+func entryOf(r *envelope.Record, data []byte) *recordEntry {
+	entry := &recordEntry{Size: uint64(len(data)), Sum: recordSum(data)}
+	if h := r.Header; h != nil && len(h.SegmentKey) == idSize {
+		entry.SegmentKey = h.SegmentKey
+	}
+	if len(data) <= inlineLimit {
+		entry.Data = data
+		return entry
+	}
+	if bare := withoutAttachments(r.Signed); len(bare) <= inlineLimit {
+		entry.Bare = bare
+	}
+	entry.File = newName(entry.Sum.String())
+	return entry
+}
+
+// indexRecord makes r known, if accept agrees and the same version isn't kept yet.
+func (s *Store) indexRecord(r *envelope.Record, entry *recordEntry, accept func(newest []envelope.Version) error) (added bool, err error) {
+	value, err := envelope.Encode(entry)
 	if err != nil {
 		return false, err
 	}
@@ -95,11 +112,6 @@ func (s *Store) PutRecord(r *envelope.Record, accept func(newest []envelope.Vers
 		}
 		if err := accept(newest); err != nil {
 			return err
-		}
-		if entry.SegmentKey != nil {
-			if err := txn.Set(liveKey(r.Ref.Owner, entry.SegmentKey, r.Version.Hash), nil); err != nil {
-				return err
-			}
 		}
 		return write(txn, r, value, newest)
 	})
@@ -135,6 +147,11 @@ func look(txn *badger.Txn, r *envelope.Record) (known bool, newest []envelope.Ve
 func write(txn *badger.Txn, r *envelope.Record, value []byte, newest []envelope.Version) error {
 	if err := txn.Set(recordKey(r.Ref, r.Version), value); err != nil {
 		return err
+	}
+	if h := r.Header; h != nil && len(h.SegmentKey) == idSize {
+		if err := txn.Set(liveKey(r.Ref.Owner, h.SegmentKey, r.Version.Hash), nil); err != nil {
+			return err
+		}
 	}
 	head, isNewest := r.Version, true
 	if len(newest) > 0 && !r.Version.Newer(newest[0]) {
@@ -248,16 +265,7 @@ func (s *Store) Record(ref envelope.Ref, v envelope.Version, bare bool) ([]byte,
 		return nil, err
 	}
 	var entry recordEntry
-	err := s.view(func(txn *badger.Txn) error {
-		item, err := txn.Get(recordKey(ref, v))
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return envelope.Errorf(envelope.NotFound, "version %d (%s) is not kept here", v.N, v.Hash.Short())
-		}
-		if err != nil {
-			return err
-		}
-		return item.Value(func(b []byte) error { return envelope.Decode(b, valueThreshold, &entry) })
-	})
+	err := s.view(func(txn *badger.Txn) error { return getRecord(txn, ref, v, &entry) })
 	if err != nil {
 		return nil, err
 	}
@@ -271,6 +279,7 @@ func (s *Store) Record(ref envelope.Ref, v envelope.Version, bare bool) ([]byte,
 		}
 	}
 	if uint64(len(data)) != entry.Size || recordSum(data) != entry.Sum {
+		s.damaged.Add(1)
 		s.log.Error("a record is damaged on disk; dropped, to be fetched again",
 			"owner", ref.Owner, "name", ref.Name, "version", v.N, "file", entry.File)
 		return nil, errors.Join(
@@ -287,6 +296,17 @@ func (s *Store) Record(ref envelope.Ref, v envelope.Version, bare bool) ([]byte,
 	return withoutAttachments(signed), nil
 }
 
+func getRecord(txn *badger.Txn, ref envelope.Ref, v envelope.Version, entry *recordEntry) error {
+	item, err := txn.Get(recordKey(ref, v))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return envelope.Errorf(envelope.NotFound, "version %d (%s) is not kept here", v.N, v.Hash.Short())
+	}
+	if err != nil {
+		return err
+	}
+	return item.Value(func(b []byte) error { return envelope.Decode(b, valueThreshold, entry) })
+}
+
 // withoutAttachments returns the encoding of s without its attachments.
 func withoutAttachments(s *envelope.Signed) []byte {
 	bare := *s
@@ -300,17 +320,16 @@ func (s *Store) DeleteRecord(ref envelope.Ref, v envelope.Version) error {
 		return err
 	}
 	var entry recordEntry
+	var held string
+	defer func() { s.held.release(held) }()
 	err := s.update(func(txn *badger.Txn) error {
-		item, err := txn.Get(recordKey(ref, v))
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return errKnown
-		}
-		if err != nil {
+		entry = recordEntry{}
+		if err := getRecord(txn, ref, v, &entry); err != nil {
 			return err
 		}
-		if err := item.Value(func(b []byte) error { return envelope.Decode(b, valueThreshold, &entry) }); err != nil {
-			return err
-		}
+		s.held.release(held)
+		held = entry.File
+		s.held.hold(held)
 		newest, err := newestVersions(txn, ref) // for its reading of the newest key
 		if err != nil {
 			return err
@@ -325,7 +344,7 @@ func (s *Store) DeleteRecord(ref envelope.Ref, v envelope.Version) error {
 		}
 		return rewriteNewest(txn, ref, v, newest)
 	})
-	if errors.Is(err, errKnown) {
+	if envelope.KindOf(err) == envelope.NotFound {
 		return nil
 	}
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -39,9 +41,36 @@ type SegmentInfo struct {
 	Claims []Claim
 }
 
+// segmentName returns a name for a segment's file that was never used. It says
+// which segment it is and under whose records it came, and the file's time says
+// when, so that the index can be made anew without it.
+func segmentName(id envelope.SegmentID, owner envelope.AgentID) string {
+	return newName(fmt.Sprintf("%s.%d.%s", hex.EncodeToString(id.Key[:]), id.Index, hex.EncodeToString(owner[:])))
+}
+
+// parseSegmentName is the reverse of segmentName.
+func parseSegmentName(name string) (id envelope.SegmentID, owner envelope.AgentID, ok bool) {
+	parts := strings.Split(name, ".")
+	if len(parts) != 4 {
+		return id, owner, false
+	}
+	index, err := strconv.ParseUint(parts[1], 10, 64)
+	key, keyErr := hex.DecodeString(parts[0])
+	agent, agentErr := hex.DecodeString(parts[2])
+	if errors.Join(err, keyErr, agentErr) != nil || len(key) != idSize || len(agent) != idSize {
+		return id, owner, false
+	}
+	id.Index = index
+	copy(id.Key[:], key)
+	copy(owner[:], agent)
+	return id, owner, true
+}
+
 // PutSegment keeps a segment's frame under the claim of owner, which is as old
-// as age says, and returns when both are on disk. It returns an error of kind Corrupt if the frame doesn't
-// prove itself. added is false if both were kept already.
+// as age says, and returns when both are on disk. An age of 0 says that it is
+// put just now, and then the owner's quota counts. PutSegment returns an error
+// of kind Corrupt if the frame doesn't prove itself, of kind Full if the disk
+// or the quota is. added is false if both were kept already.
 func (s *Store) PutSegment(id envelope.SegmentID, owner envelope.AgentID, frame []byte, age time.Duration) (added bool, err error) {
 	if err := verifyFrame(id, frame); err != nil {
 		return false, err
@@ -49,28 +78,50 @@ func (s *Store) PutSegment(id envelope.SegmentID, owner envelope.AgentID, frame 
 	if err := s.checkRoom(); err != nil {
 		return false, err
 	}
-	kept, err := s.hasSegment(id)
-	if err != nil {
+	kept, claimed, err := s.hasClaim(id, owner)
+	if err != nil || claimed {
 		return false, err
 	}
-	entry := segmentEntry{Size: uint64(len(frame))}
-	fileUsed := false
+	size := uint64(len(frame))
+	quota := s.quota
+	if age != 0 {
+		quota = 0
+	}
+	if err := s.usage.reserve(owner, size, quota); err != nil {
+		return false, err
+	}
+	entry := segmentEntry{Size: size}
+	arrived := time.Now().Add(-age)
+	var newSegment, newClaim bool
+	defer func() {
+		if !newClaim {
+			s.usage.free(owner, size)
+		}
+	}()
 	if !kept {
-		entry.File = newName(fmt.Sprintf("%s.%d", hex.EncodeToString(id.Key[:]), id.Index))
-		if err := s.writeShard(segmentDir, entry.File, frame); err != nil {
+		entry.File = segmentName(id, owner)
+		s.held.hold(entry.File)
+		defer s.held.release(entry.File)
+		if err := s.writeShard(segmentDir, entry.File, frame, arrived); err != nil {
 			return false, err
 		}
 		defer func() {
-			if !fileUsed {
+			if !newSegment {
 				s.removeFile(segmentDir, entry.File)
 			}
 		}()
 	}
+	newSegment, newClaim, err = s.indexSegment(id, entry, Claim{owner, arrived})
+	return newSegment || newClaim, err
+}
+
+// indexSegment makes a segment and a claim to it known, as far as they aren't.
+// An entry without a file adds a claim only.
+func (s *Store) indexSegment(id envelope.SegmentID, entry segmentEntry, claim Claim) (newSegment, newClaim bool, err error) {
 	value, err := envelope.Encode(&entry)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	var newSegment, newClaim bool
 	err = s.update(func(txn *badger.Txn) error {
 		newSegment, newClaim = false, false
 		_, err := txn.Get(segmentKey(id))
@@ -86,7 +137,7 @@ func (s *Store) PutSegment(id envelope.SegmentID, owner envelope.AgentID, frame 
 				return err
 			}
 		}
-		_, err = txn.Get(claimKey(id, owner))
+		_, err = txn.Get(claimKey(id, claim.Owner))
 		if err == nil {
 			return nil
 		}
@@ -101,18 +152,16 @@ func (s *Store) PutSegment(id envelope.SegmentID, owner envelope.AgentID, frame 
 			return envelope.Errorf(envelope.Full, "%d owners claim this segment already", n)
 		}
 		newClaim = true
-		arrived := binary.BigEndian.AppendUint64(nil, uint64(time.Now().Add(-age).UnixMilli()))
-		return txn.Set(claimKey(id, owner), arrived)
+		return txn.Set(claimKey(id, claim.Owner), binary.BigEndian.AppendUint64(nil, uint64(claim.Arrived.UnixMilli())))
 	})
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if newSegment {
-		fileUsed = true
 		s.segments.Add(1)
-		s.bytes.Add(int64(len(frame)))
+		s.bytes.Add(int64(entry.Size))
 	}
-	return newSegment || newClaim, nil
+	return newSegment, newClaim, nil
 }
 
 func verifyFrame(id envelope.SegmentID, frame []byte) error {
@@ -123,9 +172,19 @@ func verifyFrame(id envelope.SegmentID, frame []byte) error {
 	return segment.Verify()
 }
 
-func (s *Store) hasSegment(id envelope.SegmentID) (bool, error) {
-	has, err := s.HasSegments([]envelope.SegmentID{id})
-	return err == nil && has[0], err
+// hasClaim says whether a segment is kept, and whether under an owner's claim.
+func (s *Store) hasClaim(id envelope.SegmentID, owner envelope.AgentID) (kept, claimed bool, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		for key, found := range map[string]*bool{string(segmentKey(id)): &kept, string(claimKey(id, owner)): &claimed} {
+			_, err := txn.Get([]byte(key))
+			if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+				return err
+			}
+			*found = err == nil
+		}
+		return nil
+	})
+	return kept, kept && claimed, err
 }
 
 // HasSegments says which segments are kept, in the order of ids.
@@ -161,6 +220,7 @@ func (s *Store) Segment(id envelope.SegmentID) ([]byte, error) {
 		err = verifyFrame(id, frame)
 	}
 	if err != nil {
+		s.damaged.Add(1)
 		s.log.Error("a segment is damaged on disk; dropped, to be fetched again", "file", entry.File, "err", err)
 		return nil, errors.Join(envelope.Errorf(envelope.Corrupt, "segment %d is damaged on this node's disk", id.Index),
 			s.dropSegment(id, entry.File))
@@ -186,20 +246,30 @@ func (s *Store) DeleteSegment(id envelope.SegmentID) error { return s.dropSegmen
 // in that file: whoever found it damaged must not drop the copy that came since.
 func (s *Store) dropSegment(id envelope.SegmentID, file string) error {
 	var entry segmentEntry
+	var owners []envelope.AgentID
+	var held string
+	defer func() { s.held.release(held) }()
 	err := s.update(func(txn *badger.Txn) error {
-		entry = segmentEntry{}
+		entry, owners = segmentEntry{}, nil
 		if err := getSegment(txn, id, &entry); err != nil {
 			return err
 		}
 		if file != "" && entry.File != file {
 			return errKnown
 		}
-		gone := [][]byte{segmentKey(id)}
-		for key := range keys(txn, claimPrefix(id), nil) {
-			gone = append(gone, append([]byte(nil), key...))
+		s.held.release(held)
+		held = entry.File
+		s.held.hold(held)
+		if err := txn.Delete(segmentKey(id)); err != nil {
+			return err
 		}
-		for _, key := range gone {
-			if err := txn.Delete(key); err != nil {
+		for key := range keys(txn, claimPrefix(id), nil) {
+			if _, _, owner, ok := parseSegmentKey(key); ok && len(owner) == idSize {
+				owners = append(owners, envelope.AgentID(owner))
+			}
+		}
+		for _, owner := range owners {
+			if err := txn.Delete(claimKey(id, owner)); err != nil {
 				return err
 			}
 		}
@@ -213,6 +283,9 @@ func (s *Store) dropSegment(id envelope.SegmentID, file string) error {
 	}
 	s.segments.Add(-1)
 	s.bytes.Add(-int64(entry.Size))
+	for _, owner := range owners {
+		s.usage.free(owner, entry.Size)
+	}
 	s.removeFile(segmentDir, entry.File)
 	return nil
 }
@@ -229,7 +302,27 @@ func (s *Store) Claims(id envelope.SegmentID) ([]Claim, error) {
 // DeleteClaim drops an owner's claim to a segment. Without claims the segment
 // stays until DeleteSegment.
 func (s *Store) DeleteClaim(id envelope.SegmentID, owner envelope.AgentID) error {
-	return s.update(func(txn *badger.Txn) error { return txn.Delete(claimKey(id, owner)) })
+	var entry segmentEntry
+	err := s.update(func(txn *badger.Txn) error {
+		entry = segmentEntry{}
+		if err := getSegment(txn, id, &entry); err != nil {
+			return err
+		}
+		if _, err := txn.Get(claimKey(id, owner)); err != nil {
+			if errors.Is(err, badger.ErrKeyNotFound) {
+				return errKnown
+			}
+			return err
+		}
+		return txn.Delete(claimKey(id, owner))
+	})
+	if errors.Is(err, errKnown) || envelope.KindOf(err) == envelope.NotFound {
+		return nil
+	}
+	if err == nil {
+		s.usage.free(owner, entry.Size)
+	}
+	return err
 }
 
 // Segments returns up to limit of the segments kept, in the order of key and
@@ -292,17 +385,20 @@ func (s *Store) count() error {
 		opts.Prefix = []byte{tagSegment}
 		it := txn.NewIterator(opts)
 		defer it.Close()
+		var entry segmentEntry // of the claims behind it
 		for it.Rewind(); it.Valid(); it.Next() {
-			_, sub, _, ok := parseSegmentKey(it.Item().Key())
-			if !ok || sub != subMeta {
-				continue
+			_, sub, owner, ok := parseSegmentKey(it.Item().Key())
+			switch {
+			case ok && sub == subMeta:
+				entry = segmentEntry{}
+				if err := it.Item().Value(func(b []byte) error { return envelope.Decode(b, valueThreshold, &entry) }); err != nil {
+					return err
+				}
+				s.segments.Add(1)
+				s.bytes.Add(int64(entry.Size))
+			case ok && sub == subClaim && len(owner) == idSize:
+				s.usage.add(envelope.AgentID(owner), entry.Size)
 			}
-			var entry segmentEntry
-			if err := it.Item().Value(func(b []byte) error { return envelope.Decode(b, valueThreshold, &entry) }); err != nil {
-				return err
-			}
-			s.segments.Add(1)
-			s.bytes.Add(int64(entry.Size))
 		}
 		return nil
 	})

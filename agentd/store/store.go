@@ -41,6 +41,10 @@ type Options struct {
 	// Statfs returns the free and the total bytes of the file system that
 	// holds dir; nil: ask the operating system.
 	Statfs func(dir string) (free, total uint64, err error)
+	// Quota is how many bytes of segments are kept for one owner before more of
+	// them are refused; 0: as many as there is room for. Copies that other
+	// nodes pass on are taken all the same.
+	Quota uint64
 }
 
 // A Store is open on one directory, in one process. Its methods may be called
@@ -51,8 +55,15 @@ type Store struct {
 	statfs func(dir string) (free, total uint64, err error)
 	lock   *os.File
 	db     *badger.DB
+	disk   disk
+	commit func(*badger.Txn) error
+	quota  uint64
+	held   heldNames
 
+	usage                    usage
 	records, segments, bytes atomic.Int64 // counted when opened, kept up to date by writes
+	damaged                  atomic.Uint64
+	failure                  atomic.Pointer[envelope.Error] // of a commit: no more writes
 }
 
 // Stats say how much a store keeps.
@@ -61,13 +72,41 @@ type Stats struct {
 	Segments uint64
 	Bytes    uint64 // of segments' files
 	Free     uint64 // bytes left on the disk
+	Damaged  uint64 // records and segments found damaged since the store was opened
 }
 
 // Open opens the store in dir, and makes it if there is none. dir must exist.
 // If another process has it open, or if a newer program wrote it, the error
 // says so.
 func Open(dir string, opts Options) (_ *Store, err error) {
-	s := &Store{dir: dir, log: opts.Log, statfs: opts.Statfs}
+	s, err := lockStore(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	index := filepath.Join(dir, indexDir)
+	if err := checkIndex(index, s.log); err != nil {
+		return nil, err
+	}
+	db, err := badger.Open(badgerOptions(index, s.log))
+	if err != nil { // db may be something that can't be closed
+		return nil, envelope.WithHint(envelope.Errorf(envelope.Other, "cannot open the index in %+q: %w", dir, err),
+			"if it is damaged, run agentd --rebuild-index: it makes a new one from what is there")
+	}
+	s.db = db
+	if err := s.count(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// lockStore takes a store's lock and prepares its directories. Close undoes it.
+func lockStore(dir string, opts Options) (_ *Store, err error) {
+	s := &Store{dir: dir, log: opts.Log, statfs: opts.Statfs, quota: opts.Quota, disk: osDisk{}, commit: (*badger.Txn).Commit}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -90,14 +129,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 			return nil, ioError(err, "preparing the store's directories")
 		}
 	}
-	if s.db, err = badger.Open(badgerOptions(filepath.Join(dir, indexDir), s.log)); err != nil {
-		return nil, envelope.WithHint(envelope.Errorf(envelope.Other, "cannot open the index in %+q: %w", dir, err),
-			"if it is damaged, move its directory %q away; the other replicas send again what it held", indexDir)
-	}
-	if err := s.count(); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s, finishRebuild(dir)
 }
 
 // Close waits for writes and closes the store. No other method may be called
@@ -121,6 +153,7 @@ func (s *Store) Stats() Stats {
 		Segments: uint64(max(0, s.segments.Load())),
 		Bytes:    uint64(max(0, s.bytes.Load())),
 		Free:     free,
+		Damaged:  s.damaged.Load(),
 	}
 }
 
@@ -184,12 +217,34 @@ func ioError(err error, doing string) error {
 func (s *Store) update(fn func(*badger.Txn) error) error {
 	const attempts = 64 // each time one is lost another has won
 	for range attempts {
-		err := s.db.Update(fn)
+		if failure := s.failure.Load(); failure != nil {
+			return failure
+		}
+		err := s.transact(fn)
 		if !errors.Is(err, badger.ErrConflict) {
 			return indexError(err)
 		}
 	}
 	return envelope.Errorf(envelope.Unavailable, "too many writers of one thing at once")
+}
+
+func (s *Store) transact(fn func(*badger.Txn) error) error {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	if err := fn(txn); err != nil {
+		return err
+	}
+	err := s.commit(txn)
+	if err != nil && !errors.Is(err, badger.ErrConflict) {
+		// Badger may show from now on what isn't on disk: whoever tries the same
+		// again would be told that it is kept. What is true is known after the
+		// next start.
+		failure := envelope.Errorf(envelope.Unavailable, "this node writes no more: its index could not be written: %w", err)
+		if s.failure.CompareAndSwap(nil, envelope.WithHint(failure, "see to the disk of %+q, then start agentd again", s.dir).(*envelope.Error)) {
+			s.log.Error("the index could not be written; nothing more will be", "err", err)
+		}
+	}
+	return err
 }
 
 // view runs fn in a read-only transaction, which must be short: what it sees
