@@ -17,7 +17,7 @@ func agentCreateCommand(s *session) *cli.Command {
 		ArgsUsage: "NAME",
 		Description: "NAME is such as adam@a-tech; adam alone is at the box whose node runs here.\n" +
 			"If that node is up, its operator publishes the new agent and binds the name to it; others are told what the operator must run.\n" +
-			"The passphrase is asked for twice, or read from --passphrase-file.\n" + recoveryHelp,
+			"The passphrase is asked for twice, or read from --passphrase-file. Where the locked keys are published it must be a good one; `l2p passphrase` makes such.\n" + recoveryHelp,
 		Flags: append(recoveryFlags(),
 			&cli.BoolFlag{Name: "service", Usage: "it is a program, not a person", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "no-passphrase", Usage: "leave the keys unlocked, for a service that starts by itself", DisableDefaultText: true},
@@ -46,7 +46,11 @@ func agentCreateCommand(s *session) *cli.Command {
 				opts.Kind = envelope.Service
 			}
 			if !c.Bool("no-passphrase") {
-				if opts.Passphrase, err = s.newPassphrase(c.Context, name.String(), s.passphraseFile); err != nil {
+				choose := s.newPassphrase
+				if opts.KeepKeysLocal {
+					choose = s.localPassphrase
+				}
+				if opts.Passphrase, err = choose(c.Context, name.String(), s.passphraseFile); err != nil {
 					return err
 				}
 			}

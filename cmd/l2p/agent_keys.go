@@ -43,7 +43,11 @@ func agentPasswdCommand(s *session) *cli.Command {
 				}
 			}
 			if !c.Bool("no-passphrase") {
-				if to, err = s.newPassphrase(c.Context, title(a.Document), c.String("new-passphrase-file")); err != nil {
+				choose := s.newPassphrase
+				if a.KeysLocal {
+					choose = s.localPassphrase
+				}
+				if to, err = choose(c.Context, title(a.Document), c.String("new-passphrase-file")); err != nil {
 					return err
 				}
 			}
@@ -107,8 +111,10 @@ func agentExportCommand(s *session) *cli.Command {
 			}
 			if !a.Locked {
 				s.warn("the keys of %s have no passphrase: whoever gets this file can act as it", title(a.Document))
+			} else if a.KeysLocal {
+				s.remark("the keys of %s are locked by a passphrase that nobody has checked: whoever gets this file can try to guess it", title(a.Document))
 			}
-			if out.file != nil {
+			if out.temp != "" { // not of a device
 				if err := out.file.Chmod(0o600); err != nil {
 					return out.finish(fileError(err))
 				}

@@ -76,7 +76,11 @@ func (s *session) recover(c *cli.Context, which string) error {
 		if file == "" {
 			file = s.passphraseFile
 		}
-		if opts.Passphrase, err = s.newPassphrase(ctx, title(d), file); err != nil {
+		choose := s.newPassphrase
+		if opts.KeepKeysLocal {
+			choose = s.localPassphrase
+		}
+		if opts.Passphrase, err = choose(ctx, title(d), file); err != nil {
 			return err
 		}
 	}

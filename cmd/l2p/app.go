@@ -26,6 +26,7 @@ func commands(s *session) []*cli.Command {
 		logoutCommand(s),
 		backupCommand(s),
 		restoreCommand(s),
+		passphraseCommand(s),
 		sealCommand(s),
 		openCommand(s),
 		inspectCommand(s),

@@ -85,7 +85,7 @@ func TestFailedPut(t *testing.T) {
 func TestKeysLast(t *testing.T) {
 	t.Parallel()
 	sh := newShell(t)
-	sh.ok("agent", "create", "zoe@a-tech", "--passphrase-file", sh.file("secret", "secret\n"))
+	sh.ok("agent", "create", "zoe@a-tech", "--passphrase-file", sh.file("secret", testPassphrase+"\n"))
 	x := sh.file("x", "x")
 	sh.ok("put", "course", x, "--public")
 	for _, test := range []struct {

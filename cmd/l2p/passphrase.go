@@ -45,34 +45,6 @@ func (s *session) withPassphrase(ctx context.Context, what string, use func(pass
 	})
 }
 
-// newPassphrase returns a passphrase to lock what with, from file or, where
-// file is empty, asked for twice on the terminal.
-func (s *session) newPassphrase(ctx context.Context, what, file string) (passphrase []byte, err error) {
-	if file != "" {
-		return readPassphraseFile(file)
-	}
-	err = s.askTerminal(what+" needs a passphrase", func(tty *terminal) error {
-		for try := 1; ; try++ {
-			if passphrase, err = tty.ask(ctx, "New passphrase for "+what+": "); err != nil {
-				return err
-			}
-			if len(passphrase) == 0 {
-				return envelope.WithHint(envelope.Errorf(envelope.Usage, "the passphrase is empty"),
-					"a service that starts by itself can do without one: --no-passphrase")
-			}
-			again, err := tty.ask(ctx, "The same again: ")
-			if err != nil || bytes.Equal(passphrase, again) {
-				return err
-			}
-			if try == tries {
-				return envelope.Errorf(envelope.Usage, "the two passphrases differ")
-			}
-			tty.say("the two passphrases differ, try again")
-		}
-	})
-	return passphrase, err
-}
-
 // readPassphraseFile returns the first line of a file.
 func readPassphraseFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
