@@ -355,3 +355,32 @@ func TestSameFileKey(t *testing.T) {
 	}
 	refused(t, append(appendHeader(nil, signed), g.AppendFrame(nil)...), sh.opens(sh.eve), Corrupt)
 }
+
+// TestRevokedWriter: what a thief wrote with adam's key is in doubt also when
+// somebody else has shared it since.
+func TestRevokedWriter(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	adam, key := withPaper(t, s.adam, newborn{s.adam.key})
+	sealed := sealWith(t, []byte("by adam?"), SealOptions{Author: adam, Owner: s.trainers, Name: "x", Readers: []Recipient{s.eve.recipient(t)}})
+	header, rest := split(t, sealed)
+	opts := OpenOptions{Identities: []Identity{s.eve.identity()}, Documents: knows(adam, s.eve, s.trainers)}
+	o, err := NewOpener(t.Context(), header, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := o.Rewrap(RewrapOptions{Author: s.eve, Owner: s.trainers, Parent: Version{1, header.Hash()}, Readers: []Recipient{s.eve.recipient(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := append(appendHeader(nil, signed), rest...)
+	if _, o := opened(t, shared, opts); o.Author() != Verified || o.RevokedBy() != nil {
+		t.Errorf("before: %v", o.Author())
+	}
+	fresh := newPlayer(t, "fresh", User, true)
+	after := recovered(t, recovery(adam, fresh), key, fresh)
+	opts.Documents = knows(adam, after, s.eve, s.trainers)
+	if _, o := opened(t, shared, opts); o.Author() != Revoked || o.RevokedBy() != after.doc {
+		t.Errorf("after: %v, by %v", o.Author(), o.RevokedBy())
+	}
+}
