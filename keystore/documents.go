@@ -40,8 +40,9 @@ func versionsIn(dir string) ([]uint64, error) {
 
 // readChain returns the documents of an agent as they are on disk, oldest
 // first: each names the one before by its hash, so that a changed file is
-// noticed. Their signatures were checked before they were
-// written. It returns none for an unknown agent.
+// noticed. Their signatures were checked before they were written. What a
+// recovery document has left behind, and a killed program has not removed, is
+// passed over. It returns none for an unknown agent.
 func (s *Store) readChain(id envelope.AgentID) ([]*envelope.Document, error) {
 	versions, err := versionsIn(s.path(documentsDir, id.String()))
 	if err != nil {
@@ -50,19 +51,36 @@ func (s *Store) readChain(id envelope.AgentID) ([]*envelope.Document, error) {
 	if len(versions) > maxVersions {
 		return nil, envelope.Errorf(envelope.Full, "%s has more than %d documents", id, maxVersions)
 	}
-	chain := make([]*envelope.Document, 0, len(versions))
-	for i, n := range versions {
+	damaged := func(n uint64, err error) error {
+		return envelope.WithHint(
+			envelope.Errorf(envelope.Corrupt, "document %d of %s in the keystore is damaged: %w", n, id, err),
+			"remove %+q and fetch the agent anew", s.path(documentsDir, id.String()))
+	}
+	noParent := envelope.Errorf(envelope.Corrupt, "it does not follow from the one before")
+	chain := make([]*envelope.Document, 0, len(versions)) // the newest first
+	for _, n := range slices.Backward(versions) {
 		d, err := s.readDocument(id, versionName(n))
-		if err == nil && (i == 0 && n != 1 || d.Version != n || d.ID() != id || (i > 0 && d.Parent != chain[i-1].Hash())) {
-			err = envelope.Errorf(envelope.Corrupt, "it does not follow from the one before")
+		if err == nil && (d.Version != n || d.ID() != id) {
+			err = envelope.Errorf(envelope.Corrupt, "it is another one")
 		}
 		if err != nil {
-			return nil, envelope.WithHint(
-				envelope.Errorf(envelope.Corrupt, "document %d of %s in the keystore is damaged: %w", n, id, err),
-				"remove %+q and fetch the agent anew", s.path(documentsDir, id.String()))
+			return nil, damaged(n, err)
+		}
+		if len(chain) > 0 {
+			next := chain[len(chain)-1]
+			if next.Parent != d.Hash() && next.IsRecovery() {
+				continue
+			}
+			if next.Parent != d.Hash() {
+				return nil, damaged(next.Version, noParent)
+			}
 		}
 		chain = append(chain, d)
 	}
+	if len(chain) > 0 && chain[len(chain)-1].Version != 1 {
+		return nil, damaged(chain[len(chain)-1].Version, noParent)
+	}
+	slices.Reverse(chain)
 	return chain, nil
 }
 
@@ -138,7 +156,7 @@ func (s *Store) addDocuments(ctx context.Context, run []*envelope.Document) erro
 		return err
 	}
 	if run[0].Group != nil {
-		return s.addGroup(ctx, known, run, nil)
+		return s.addGroup(ctx, known, run, false)
 	}
 	chain, common, err := joinRun(known, run)
 	if err != nil {
@@ -203,20 +221,39 @@ func twoVersions(known, offered *envelope.Document) error {
 // writeChain makes chain, whose first common documents are known's, what is
 // known. It removes what a recovery document has left behind, writes documents
 // that are new or bring attachments that known lacks, and strips those that
-// are superseded. Documents are removed from the newest on and written in
-// order, so that a killed program leaves a chain without gaps.
+// are superseded. Documents are written in order and removed from the newest
+// on, so that a killed program leaves a chain without gaps.
 func (s *Store) writeChain(known, chain []*envelope.Document, common int) error {
-	id := chain[0].ID()
-	for _, d := range slices.Backward(known[common:]) {
+	left := known[common:]
+	if len(left) > 0 && chain[common].IsRecovery() {
+		// With it there, they don't count; without it, they must not be missed.
+		if err := s.writeNew(known, chain, common); err != nil {
+			return err
+		}
+		return s.removeLeft(left)
+	}
+	if err := s.removeLeft(left); err != nil { // their names may be needed
+		return err
+	}
+	return s.writeNew(known, chain, common)
+}
+
+// removeLeft removes documents that are off the chain.
+func (s *Store) removeLeft(left []*envelope.Document) error {
+	if len(left) == 0 {
+		return nil
+	}
+	id := left[0].ID()
+	for _, d := range slices.Backward(left) {
 		if err := s.removeDocument(id, versionName(d.Version)); err != nil {
 			return err
 		}
 	}
-	if common < len(known) {
-		if err := syncDir(s.path(documentsDir, id.String())); err != nil {
-			return err
-		}
-	}
+	return syncDir(s.path(documentsDir, id.String()))
+}
+
+// writeNew is writeChain but for the removal.
+func (s *Store) writeNew(known, chain []*envelope.Document, common int) error {
 	for i, d := range chain {
 		keep := keepsAttachments(chain, i)
 		if i >= common {

@@ -88,24 +88,28 @@ func versionOf(d *envelope.Document) envelope.Version {
 }
 
 // winner returns the chain that counts, for a keystore that has held known so
-// far: that of the newest tip, as everywhere, but one among preferred before all
-// others. Known is left only for a version that one of the admins it lists has
+// far and is shown offered: that of the newest tip, as everywhere. Tips that
+// lost before and are not offered again don't count, since nobody else may have
+// them; with prefer, those that are offered come first. Known is left only for a version that one of the admins it lists has
 // signed, or after a recovery: an admin who was removed goes on from an old copy
 // in vain.
-func (t groupTree) winner(known, preferred []*envelope.Document) []*envelope.Document {
-	isPreferred := newGroupTree(preferred)
-	tips := t.tips()
-	slices.SortStableFunc(tips, func(a, b *envelope.Document) int {
-		_, first := isPreferred[a.Hash()]
-		_, second := isPreferred[b.Hash()]
-		switch {
-		case first == second:
-			return 0
-		case first:
-			return -1
-		}
-		return 1
+func (t groupTree) winner(known, lost, offered []*envelope.Document, prefer bool) []*envelope.Document {
+	isOffered, isLost := newGroupTree(offered), newGroupTree(lost)
+	tips := slices.DeleteFunc(t.tips(), func(d *envelope.Document) bool {
+		return isLost[d.Hash()] != nil && isOffered[d.Hash()] == nil
 	})
+	if prefer {
+		slices.SortStableFunc(tips, func(a, b *envelope.Document) int {
+			first, second := isOffered[a.Hash()] != nil, isOffered[b.Hash()] != nil
+			switch {
+			case first == second:
+				return 0
+			case first:
+				return -1
+			}
+			return 1
+		})
+	}
 	for _, tip := range tips {
 		path := t.path(tip.Hash())
 		switch {

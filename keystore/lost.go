@@ -61,7 +61,7 @@ func (s *Store) GiveWay(ctx context.Context, run []*envelope.Document) error {
 		if err != nil {
 			return err
 		}
-		return s.addGroup(ctx, known, run, run)
+		return s.addGroup(ctx, known, run, true)
 	})
 }
 
@@ -86,7 +86,7 @@ func (s *Store) AddUnpublished(ctx context.Context, d *envelope.Document) error 
 
 // addGroup keeps documents of one group, of both sides of a fork if there is
 // one. Those that lose are kept beside the chain.
-func (s *Store) addGroup(ctx context.Context, known, run, preferred []*envelope.Document) error {
+func (s *Store) addGroup(ctx context.Context, known, run []*envelope.Document, prefer bool) error {
 	group := run[0].ID()
 	lost, err := s.Lost(ctx, group)
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *Store) addGroup(ctx context.Context, known, run, preferred []*envelope.
 	if !isNew && len(known) > 0 && last.Version < known[len(known)-1].Version {
 		return older(last, known[len(known)-1])
 	}
-	chain := tree.winner(known, preferred)
+	chain := tree.winner(known, lost, run, prefer)
 	if len(tree)-len(chain) > maxLost {
 		return envelope.Errorf(envelope.Full, "more than %d documents of group %s have lost against others", maxLost, group)
 	}

@@ -17,6 +17,7 @@ func agentCommand(s *session) *cli.Command {
 			agentShowCommand(s),
 			agentUseCommand(s),
 			agentPasswdCommand(s),
+			agentRenameCommand(s),
 			agentRotateCommand(s),
 			agentRecoverCommand(s),
 			agentRevokeCommand(s),
