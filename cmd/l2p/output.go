@@ -85,7 +85,27 @@ func (s *session) createOutput(path string, kind outputKind, input *os.File) (*o
 		s.finished(temp)
 		return nil, fileError(err)
 	}
-	return &output{s: s, Writer: f, file: f, temp: temp, path: path}, nil
+	return &output{s: s, Writer: &earlyWriter{f: f}, file: f, temp: temp, path: path}, nil
+}
+
+// An earlyWriter writes a file that will be synced, and has the disk begin
+// while the rest is still being made.
+type earlyWriter struct {
+	f     *os.File
+	n     int64 // bytes written
+	begun int64 // of these, bytes that the disk has been told of
+}
+
+// earlyPiece is what the disk is told of at once, in bytes.
+const earlyPiece = 16 << 20
+
+func (w *earlyWriter) Write(p []byte) (int, error) {
+	n, err := w.f.Write(p)
+	if w.n += int64(n); w.n-w.begun >= earlyPiece {
+		writeBack(w.f, w.begun, w.n-w.begun)
+		w.begun = w.n
+	}
+	return n, err
 }
 
 func sameFile(info os.FileInfo, f *os.File) bool {
