@@ -25,7 +25,7 @@ func (r *Replica) PutRecord(ctx context.Context, kind envelope.RecordKind, data 
 		return wire.PutReply{}, err
 	}
 	q := r.quorumAt(ring.RecordPosition(rec.Ref.Owner))
-	reply, err := r.write(ctx, q, func(ctx context.Context, node envelope.NodeID) error {
+	reply, err := r.write(ctx, q, copyID{ref: rec.Ref, version: rec.Version}, func(ctx context.Context, node envelope.NodeID) error {
 		return r.sendRecord(ctx, node, rec, data, false)
 	})
 	if err == nil && rec.Document != nil {
@@ -44,10 +44,11 @@ func (r *Replica) sendRecord(ctx context.Context, node envelope.NodeID, rec *env
 	return err
 }
 
-// write sends something to all nodes of q at once and returns when w of them
-// have it. The slower ones are given the rest of the deadline to get it too, if
-// not too many are being waited for already; reconciling finds the others.
-func (r *Replica) write(ctx context.Context, q quorum, send func(context.Context, envelope.NodeID) error) (wire.PutReply, error) {
+// write sends a copy to all nodes of q at once and returns when w of them have
+// it. The slower ones are given the rest of the deadline to get it too, if not
+// too many are being waited for already. For those that don't get it there is
+// a hint.
+func (r *Replica) write(ctx context.Context, q quorum, id copyID, send func(context.Context, envelope.NodeID) error) (wire.PutReply, error) {
 	if q.k == 0 {
 		return wire.PutReply{}, errNoNetwork()
 	}
@@ -81,16 +82,25 @@ func (r *Replica) write(ctx context.Context, q quorum, send func(context.Context
 			drained = true
 		}
 	}
-	reply := wire.PutReply{Copies: uint(m.stored), Want: uint(q.k)}
-	if m.err != nil || len(m.waiting) == 0 || !r.followStragglers(len(m.waiting), answers, end) {
-		end()
+	if m.err == nil {
+		for node := range m.unreachable {
+			r.hints.add(node, id)
+		}
 	}
-	return reply, m.err
+	if m.err != nil || len(m.waiting) == 0 {
+		end()
+	} else if !r.followStragglers(len(m.waiting), id, answers, end) {
+		end()
+		for node := range m.waiting {
+			r.hints.add(node, id)
+		}
+	}
+	return wire.PutReply{Copies: uint(m.stored), Want: uint(q.k)}, m.err
 }
 
 // followStragglers lets n more answers come before it calls end. It reports
 // false, and does nothing, if too many requests have stragglers.
-func (r *Replica) followStragglers(n int, answers <-chan putAnswer, end func()) bool {
+func (r *Replica) followStragglers(n int, id copyID, answers <-chan putAnswer, end func()) bool {
 	select {
 	case r.stragglers <- struct{}{}:
 	default:
@@ -99,7 +109,10 @@ func (r *Replica) followStragglers(n int, answers <-chan putAnswer, end func()) 
 	started := r.start(func() {
 		defer func() { end(); <-r.stragglers }()
 		for range n {
-			<-answers // every call ends by its deadline
+			a := <-answers // every call ends by its deadline
+			if mayRecover(a.err) {
+				r.hints.add(a.node, id)
+			}
 		}
 	})
 	if !started {
@@ -152,8 +165,9 @@ func (r *Replica) GetRecord(ctx context.Context, ref envelope.Ref, n uint64) ([]
 		return nil, reply, err
 	}
 	wider.Stale = reply.Stale
-	if _, err := r.write(ctx, q, func(ctx context.Context, node envelope.NodeID) error {
-		return r.sendRecord(ctx, node, g.found[g.m.winner()].rec, data, true)
+	rec := g.found[g.m.winner()].rec
+	if _, err := r.write(ctx, q, copyID{ref: rec.Ref, version: rec.Version}, func(ctx context.Context, node envelope.NodeID) error {
+		return r.sendRecord(ctx, node, rec, data, true)
 	}); err != nil {
 		wider.Stale = true
 	}

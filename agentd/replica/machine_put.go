@@ -12,8 +12,10 @@ type putMachine struct {
 	stored  int
 	failed  map[envelope.ErrorKind]int
 	failure map[envelope.ErrorKind]error // one example of each kind
-	done    bool
-	err     error
+	// unreachable have failed in a way that leaves hope for later.
+	unreachable map[envelope.NodeID]bool
+	done        bool
+	err         error
 }
 
 // newPutMachine begins a put to nodes that needs w of them.
@@ -23,6 +25,8 @@ func newPutMachine(nodes []envelope.NodeID, w int) *putMachine {
 		waiting: make(map[envelope.NodeID]bool, len(nodes)),
 		failed:  make(map[envelope.ErrorKind]int),
 		failure: make(map[envelope.ErrorKind]error),
+
+		unreachable: make(map[envelope.NodeID]bool),
 	}
 	for _, n := range nodes {
 		m.waiting[n] = true
@@ -48,6 +52,9 @@ func (m *putMachine) answer(a putAnswer) {
 	} else {
 		kind := envelope.KindOf(a.err)
 		m.failed[kind]++
+		if mayRecover(a.err) {
+			m.unreachable[a.node] = true
+		}
 		if m.failure[kind] == nil {
 			m.failure[kind] = a.err
 		}
@@ -60,6 +67,12 @@ func (m *putMachine) answer(a putAnswer) {
 		return
 	}
 	m.checkHopeless()
+}
+
+// mayRecover reports whether a node that failed so may take the same later.
+func mayRecover(err error) bool {
+	kind := envelope.KindOf(err)
+	return err != nil && (kind == envelope.Unavailable || kind == envelope.Full || kind == envelope.Other)
 }
 
 // checkHopeless fails the put when w can't be reached any more.

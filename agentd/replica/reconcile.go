@@ -20,8 +20,12 @@ const (
 	drainPause = time.Second
 )
 
-// Run reconciles when kicked, and from time to time anyway, until ctx ends.
+// Run reconciles when kicked, and from time to time anyway, and passes on what
+// hints tell of, until ctx ends.
 func (r *Replica) Run(ctx context.Context) error {
+	var handingOff sync.WaitGroup
+	handingOff.Go(func() { r.handOff(ctx) })
+	defer handingOff.Wait()
 	timer := time.NewTimer(r.Pause)
 	defer timer.Stop()
 	for {

@@ -60,7 +60,11 @@ type Config struct {
 	Grace time.Duration
 	// Pause is the time between two rounds of reconciling when nothing changes.
 	Pause time.Duration
-	Log   *slog.Logger
+	// ScrubPass is how long reading all that is kept takes, and ScrubRate how
+	// many bytes a second are read at most; 0: a week, 8 MiB.
+	ScrubPass time.Duration
+	ScrubRate uint64
+	Log       *slog.Logger
 }
 
 // Deadlines of requests.
@@ -85,11 +89,16 @@ type Replica struct {
 	kick   chan struct{}
 	behind atomic.Uint64
 
-	sent, dropped atomic.Uint64 // by all rounds of reconciling
+	sent, dropped atomic.Uint64 // by hints and by all rounds of reconciling
+
+	hints hints
 
 	calls      chan struct{} // a place for each call to a peer
 	stragglers chan struct{} // a place for each request whose slower writes go on
 	documents  documentCache
+
+	scrubbing scrubbing
+	serving   atomic.Int64 // requests of other nodes
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -106,6 +115,8 @@ func New(c Config) *Replica {
 	setDefault(&c.R, DefaultR)
 	setDefault(&c.Grace, DefaultGrace)
 	setDefault(&c.Pause, defaultPause)
+	setDefault(&c.ScrubPass, defaultScrubPass)
+	setDefault(&c.ScrubRate, defaultScrubRate)
 	if c.Alive == nil {
 		c.Alive = func(envelope.NodeID) bool { return true }
 	}
@@ -123,7 +134,7 @@ func New(c Config) *Replica {
 	return r
 }
 
-func setDefault[T int | time.Duration](v *T, def T) {
+func setDefault[T int | uint64 | time.Duration](v *T, def T) {
 	if *v <= 0 {
 		*v = def
 	}
@@ -159,11 +170,12 @@ func (r *Replica) Kick() {
 }
 
 // Behind returns the number of copies that the last round of reconciling found
-// missing on other nodes and could not pass on.
-func (r *Replica) Behind() uint64 { return r.behind.Load() }
+// missing on other nodes and could not pass on, or the number of hints if that
+// is higher.
+func (r *Replica) Behind() uint64 { return max(r.behind.Load(), uint64(r.hints.len())) }
 
-// Moved returns how many copies reconciling has passed on to other nodes since
-// the start, and how many it has dropped here once they were safe elsewhere.
+// Moved returns how many copies were passed on to other nodes since the start,
+// by reconciling and by hints, and how many reconciling has dropped here once they were safe elsewhere.
 func (r *Replica) Moved() (sent, dropped uint64) { return r.sent.Load(), r.dropped.Load() }
 
 // A quorum is what one position asks for on the ring as it is now.

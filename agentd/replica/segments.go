@@ -21,7 +21,7 @@ func (r *Replica) PutSegment(ctx context.Context, p wire.PutSegment, frame []byt
 	}
 	p.Age = 0
 	q := r.quorumAt(ring.SegmentPosition(p.ID))
-	return r.write(ctx, q, func(ctx context.Context, node envelope.NodeID) error {
+	return r.write(ctx, q, copyID{segment: p.ID, owner: p.Owner}, func(ctx context.Context, node envelope.NodeID) error {
 		return r.sendSegment(ctx, node, p, frame)
 	})
 }
