@@ -92,6 +92,7 @@ func (s *Store) renew(d *envelope.Document, former *Secrets, passphrase []byte, 
 type RecoverOptions struct {
 	Passphrase    []byte // locks the new keys; empty: none. It is cleared.
 	KeepKeysLocal bool   // as in [AgentOptions]
+	Name          string // the full name claimed; empty: the last one, which may be a thief's
 	// Earlier are keys that the agent had before, if they could be opened; nil:
 	// what was sealed for it until now can't be read any more.
 	Earlier *Secrets
@@ -117,7 +118,12 @@ func (s *Store) Recover(ctx context.Context, chain []*envelope.Document, key *Re
 		return nil, err
 	}
 	next := followRecovery(parent)
-	next.Name = chain[0].Name // a thief may have changed it, but not there
+	if o.Name != "" {
+		if _, err := envelope.ParseName(o.Name); err != nil {
+			return nil, err
+		}
+		next.Name = o.Name
+	}
 	if o.Recovery != nil {
 		next.Recovery = o.Recovery
 	}
@@ -132,7 +138,19 @@ func (s *Store) Recover(ctx context.Context, chain []*envelope.Document, key *Re
 		if err := s.checkNameFree(next.Name, next.ID()); err != nil {
 			return err
 		}
-		return s.writeAgent(ctx, append(slices.Clone(chain), next), next.Version, stored)
+		others, err := s.idsIn(agentsDir)
+		if err != nil {
+			return err
+		}
+		// The secrets come first: where the store has the former ones, they
+		// would be of no use with the new document.
+		if err := s.writeFile(stored, agentsDir, next.ID().String(), strconv.FormatUint(next.Version, 10)); err != nil {
+			return err
+		}
+		if err := s.writeAgent(ctx, append(slices.Clone(chain), next), next.Version, stored); err != nil || len(others) > 0 {
+			return err
+		}
+		return s.writeFile([]byte(next.ID().String()+"\n"), defaultFile)
 	})
 }
 

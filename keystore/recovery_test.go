@@ -3,6 +3,7 @@ package keystore
 import (
 	"bytes"
 	"crypto/ed25519"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -157,12 +158,12 @@ func TestRecover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fresh.Recover(t.Context(), chain, key, RecoverOptions{Passphrase: []byte("new"), Earlier: earlier}); err != nil {
+	if _, err := fresh.Recover(t.Context(), chain, key, RecoverOptions{Passphrase: []byte("new"), Earlier: earlier, Name: "adam2@a-tech"}); err != nil {
 		t.Fatal(err)
 	}
 	got := mustChain(t, fresh, id)
 	r := got[len(got)-1]
-	if !r.IsRecovery() || len(got) != 4 || r.Locked.IsZero() || r.Name != "adam@a-tech" || !r.RecoveryKey().Equal(key.Public()) {
+	if !r.IsRecovery() || len(got) != 4 || r.Locked.IsZero() || r.Name != "adam2@a-tech" || !r.RecoveryKey().Equal(key.Public()) {
 		t.Fatalf("%d documents, the last is version %d", len(got), r.Version)
 	}
 	secrets, err := fresh.Unlock(id, []byte("new"))
@@ -253,6 +254,15 @@ func TestLeaveBehind(t *testing.T) {
 		t.Errorf("files %v, %v", versions, err)
 	}
 	wantOlder(t, s.AddDocuments(t.Context(), thief))
+	// A killed program may have left the thief's there.
+	for _, d := range thief[1:] {
+		if err := s.writeFile(d.Signed().Encode(), documentsDir, id.String(), strconv.FormatUint(d.Version, 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := mustChain(t, s, id); len(got) != 2 || got[1].Hash() != r[1].Hash() {
+		t.Errorf("%d documents, after a program was killed", len(got))
+	}
 	// Another recovery of the same parent, or after it, leaves a recovery behind.
 	wantKind(t, s.AddDocuments(t.Context(), recovered(first)), envelope.Conflict)
 	wantKind(t, s.AddDocuments(t.Context(), recovered(recovered(first))), envelope.Conflict)

@@ -68,6 +68,9 @@ func (s *session) recover(c *cli.Context, which string) error {
 		return err
 	}
 	opts := keystore.RecoverOptions{KeepKeysLocal: c.Bool("keep-keys-local")}
+	if name, err := envelope.ParseName(which); err == nil {
+		opts.Name = name.String() // it means the agent, whatever that has claimed since
+	}
 	if opts.Earlier, err = s.earlierKeys(ctx, dir, chain, c.String("old-passphrase-file")); err != nil {
 		return err
 	}
