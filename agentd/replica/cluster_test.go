@@ -35,6 +35,9 @@ type cluster struct {
 	refuse  wire.Type // requests of this type are refused by every node
 	// lie, if set, may replace a node's reply.
 	lie func(from envelope.NodeID, t wire.Type, data []byte, err error) ([]byte, error)
+	// scrubPass and scrubRate are those of nodes that start; 0: the defaults.
+	scrubPass time.Duration
+	scrubRate uint64
 }
 
 type testNode struct {
@@ -108,7 +111,7 @@ func (n *testNode) start() {
 	n.Replica = New(Config{
 		Self: n.place.ID, Store: s, Peers: link{n.c, n.place.ID},
 		Ring:  func() *ring.Ring { n.c.mu.Lock(); defer n.c.mu.Unlock(); return n.c.ring },
-		Grace: grace,
+		Grace: grace, ScrubPass: n.c.scrubPass, ScrubRate: n.c.scrubRate,
 		Alive: func(id envelope.NodeID) bool { n.c.mu.Lock(); defer n.c.mu.Unlock(); return !n.c.nodes[id].down },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

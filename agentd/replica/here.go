@@ -178,6 +178,8 @@ func (r *Replica) healSegment(id envelope.SegmentID, claims []store.Claim) {
 // HandleNode answers a request of another node about records and segments from
 // what this node keeps. from must be an admitted node.
 func (r *Replica) HandleNode(ctx context.Context, from envelope.NodeID, t wire.Type, body, data []byte) (wire.Type, any, []byte, error) {
+	r.serving.Add(1)
+	defer r.serving.Add(-1)
 	switch t {
 	case wire.TypePutRecord:
 		var q wire.PutRecord

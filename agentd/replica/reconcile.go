@@ -20,12 +20,13 @@ const (
 	drainPause = time.Second
 )
 
-// Run reconciles when kicked, and from time to time anyway, and passes on what
-// hints tell of, until ctx ends.
+// Run reconciles when kicked, and from time to time anyway, passes on what
+// hints tell of, and scrubs, until ctx ends.
 func (r *Replica) Run(ctx context.Context) error {
-	var handingOff sync.WaitGroup
-	handingOff.Go(func() { r.handOff(ctx) })
-	defer handingOff.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { r.handOff(ctx) })
+	beside.Go(func() { r.scrub(ctx) })
+	defer beside.Wait()
 	timer := time.NewTimer(r.Pause)
 	defer timer.Stop()
 	for {

@@ -327,6 +327,13 @@ func leadsTo(txn *badger.Txn, r *envelope.Record) (bool, error) {
 	return true, nil
 }
 
+// CheckIndex reads all of the index and returns an error if a part of it is
+// damaged. What stood there isn't found any more: nothing false is.
+func (s *Store) CheckIndex() (err error) {
+	defer recovered(&err)
+	return s.db.VerifyChecksum()
+}
+
 var cursorKey = []byte("cursor")
 
 // SetCursor keeps up to 4 KiB for whoever goes through the store, until the
