@@ -220,7 +220,7 @@ func (s *stage) framed(t *testing.T, ageHeader, payload, fileKey []byte) []byte 
 	}
 	key := seedOf("segments")
 	h := &Header{Format: 1, Owner: s.adam.Agent(), Author: s.adam.Agent(), Age: ageHeader,
-		SegmentKey: key.Public().(ed25519.PublicKey), Particulars: particulars, Origin: newOrigin(s.adam, s.adam.Agent(), key)}
+		SegmentKey: key.Public().(ed25519.PublicKey), Particulars: particulars, Origin: newOrigin(s.adam, s.adam.Agent(), key, PayloadSealed)}
 	body := mustEncode(h)
 	framed := appendHeader(nil, &Signed{Body: body, Signatures: []Signature{Sign(s.adam, DomainHeader, body)}})
 	for i := uint64(0); ; i++ {

@@ -12,6 +12,10 @@ import (
 // only, so that none of theirs reaches the next multiple.
 const RecoveryStep = 1_000_000
 
+// maxOrdinary bounds the numbers from one multiple of RecoveryStep on, and so
+// how many documents a thief can make that everybody has to read.
+const maxOrdinary = 10_000
+
 // maxDocumentVersion is the highest number that a document may have: 999
 // recoveries are enough, and a number beyond it would leave no room for the
 // next multiple.
@@ -117,7 +121,7 @@ func (d *Document) checkRecovery(parent *Document) error {
 func (h *Header) RevokedBy(ctx context.Context, s *Signed, docs Documents) (*Document, error) {
 	signatures := ed25519Signatures(s)[:1]
 	if h.Origin != nil && h.Writer() != h.Author {
-		signatures = append(signatures, h.Origin.Author)
+		signatures = append(signatures, h.Origin.Writer)
 	}
 	for _, sig := range signatures {
 		chain, err := docs.Chain(ctx, sig.Signer)

@@ -60,9 +60,6 @@ type Particulars struct {
 	Title     string    `cbor:"2,keyasint,omitempty"` // for people; at most 1,024 bytes
 	FileName  string    `cbor:"3,keyasint,omitempty"` // base name of the file or folder; at most 255 bytes
 	MediaType string    `cbor:"4,keyasint,omitempty"` // RFC 6838; a folder is application/vnd.l2p.folder+tar
-	// Padded says that padding stands behind the content, so that the size of
-	// the payload says less of the content's.
-	Padded bool `cbor:"5,keyasint,omitempty"`
 }
 
 // ParseHeader decodes the header of an envelope from its outer form and checks
@@ -104,7 +101,7 @@ func (h *Header) checkForm() error {
 	if len(h.SegmentKey) != ed25519.PublicKeySize {
 		return Errorf(Corrupt, "envelope's segment key has %d bytes, not %d", len(h.SegmentKey), ed25519.PublicKeySize)
 	}
-	if err := h.Origin.checkForm(); err != nil {
+	if err := h.Origin.checkForm(h.Public()); err != nil {
 		return err
 	}
 	if h.Size != nil && !h.layout().isSize(*h.Size) {
@@ -145,9 +142,6 @@ func parseParticulars(data []byte, public bool) (*Particulars, error) {
 	}
 	if public != (len(p.Readers) == 0) {
 		return nil, Errorf(Corrupt, "a sealed envelope has readers, a public one has none")
-	}
-	if public && p.Padded {
-		return nil, Errorf(Corrupt, "a public envelope has no padding")
 	}
 	return &p, nil
 }

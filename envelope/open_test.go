@@ -95,7 +95,7 @@ func TestOpenRefusesForgedAuthorship(t *testing.T) {
 	withOwnKey := func(h *Header) {
 		asMallory(h)
 		key := seedOf("mallory's segments")
-		h.SegmentKey, h.Origin = key.Public().(ed25519.PublicKey), newOrigin(s.mallory, h.Owner, key)
+		h.SegmentKey, h.Origin = key.Public().(ed25519.PublicKey), newOrigin(s.mallory, h.Owner, key, PayloadSealed)
 	}
 	nothing := func(*Header) {}
 	for name, forged := range map[string][]byte{

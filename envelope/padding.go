@@ -135,7 +135,7 @@ func errPadding() error { return Errorf(Corrupt, "the content's padding is not a
 // checks that they were whole, and doesn't close dst. Errors of dst are
 // returned as they are, wrong padding is one of kind Corrupt.
 func (o *Opener) Content(dst io.Writer) io.WriteCloser {
-	if o.particulars != nil && o.particulars.Padded {
+	if o.header != nil && o.header.Padded() {
 		return &unpadder{dst: dst}
 	}
 	return unpadded{dst}

@@ -81,7 +81,7 @@ func TestPaddedRoundTrip(t *testing.T) {
 			t.Parallel()
 			sealed := sealWith(t, content, SealOptions{Author: s.adam, Readers: []Recipient{s.eve.recipient(t)}, Pad: true})
 			got, o := opened(t, sealed, s.opens(s.eve))
-			if !bytes.Equal(got, content) || !o.Particulars().Padded {
+			if !bytes.Equal(got, content) || !o.Header().Padded() {
 				t.Fatalf("%d bytes came back, not %d", len(got), len(content))
 			}
 			var slow bytes.Buffer

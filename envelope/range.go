@@ -105,7 +105,7 @@ func (o *Opener) Range(ctx context.Context, dst io.Writer, src io.ReaderAt, size
 		return err
 	}
 	n := p.content
-	if o.particulars != nil && o.particulars.Padded {
+	if o.header != nil && o.header.Padded() {
 		if n, err = p.unpadded(ctx); err != nil {
 			return err
 		}

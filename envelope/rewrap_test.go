@@ -188,33 +188,40 @@ func TestReaderTakesThePayload(t *testing.T) {
 		return signed
 	}
 	writer := func(by Signer, owner AgentID, key ed25519.PublicKey) Signature {
-		return Sign(by, DomainOrigin, originBody(by.Agent(), owner, key))
+		return Sign(by, DomainOrigin, originBody(by.Agent(), owner, key, PayloadSealed))
 	}
 	eve, trainers := sh.eve.Agent(), sh.trainers.Agent()
 	ownKey := own.Public().(ed25519.PublicKey)
 	for name, signed := range map[string]*Signed{
 		"as hers, with adam's origin": take(sh.eve, sh.eve, func(*Header) {}),
 		"as hers, by her word": take(sh.eve, sh.eve, func(h *Header) {
-			h.Origin = &Origin{writer(sh.eve, eve, old.SegmentKey), old.Origin.Segments}
+			h.Origin = &Origin{writer(sh.eve, eve, old.SegmentKey), old.Origin.Segments, PayloadSealed}
 		}),
 		"as written by her, in the group": take(sh.eve, sh.trainers, func(h *Header) {
-			h.Origin = &Origin{writer(sh.eve, trainers, old.SegmentKey), old.Origin.Segments}
+			h.Origin = &Origin{writer(sh.eve, trainers, old.SegmentKey), old.Origin.Segments, PayloadSealed}
 		}),
-		"by her word and another segment key's": take(sh.eve, sh.eve, func(h *Header) { h.Origin = newOrigin(sh.eve, eve, own) }),
+		"by her word and another segment key's": take(sh.eve, sh.eve, func(h *Header) { h.Origin = newOrigin(sh.eve, eve, own, PayloadSealed) }),
 		"hers as adam's": take(sh.eve, sh.trainers, func(h *Header) {
 			h.SegmentKey = ownKey
-			body := originBody(sh.adam.Agent(), trainers, ownKey)
-			h.Origin = &Origin{Signature{Ed25519, sh.adam.Agent(), 1, SignBytes(sh.eve.key, DomainOrigin, body)}, SignBytes(own, DomainOrigin, body)}
+			body := originBody(sh.adam.Agent(), trainers, ownKey, PayloadSealed)
+			h.Origin = &Origin{Signature{Ed25519, sh.adam.Agent(), 1, SignBytes(sh.eve.key, DomainOrigin, body)}, SignBytes(own, DomainOrigin, body), PayloadSealed}
 		}),
 		"hers as adam's, with adam's signature of his": take(sh.eve, sh.trainers, func(h *Header) {
 			h.SegmentKey = ownKey
-			h.Origin = &Origin{old.Origin.Author, SignBytes(own, DomainOrigin, originBody(sh.adam.Agent(), trainers, ownKey))}
+			h.Origin = &Origin{old.Origin.Writer, SignBytes(own, DomainOrigin, originBody(sh.adam.Agent(), trainers, ownKey, PayloadSealed)), PayloadSealed}
 		}),
 		"a signature of adam's over something else": take(sh.eve, sh.trainers, func(h *Header) {
-			h.Origin = &Origin{Sign(sh.adam, DomainHeader, originBody(sh.adam.Agent(), trainers, old.SegmentKey)), old.Origin.Segments}
+			h.Origin = &Origin{Sign(sh.adam, DomainHeader, originBody(sh.adam.Agent(), trainers, old.SegmentKey, PayloadSealed)), old.Origin.Segments, PayloadSealed}
+		}),
+		"as padded": take(sh.eve, sh.trainers, func(h *Header) {
+			h.Origin = &Origin{old.Origin.Writer, old.Origin.Segments, PayloadPadded}
+		}),
+		"as padded, by her word": take(sh.eve, sh.trainers, func(h *Header) {
+			body := originBody(sh.adam.Agent(), trainers, old.SegmentKey, PayloadPadded)
+			h.Origin = &Origin{Signature{Ed25519, sh.adam.Agent(), 1, SignBytes(sh.eve.key, DomainOrigin, body)}, SignBytes(own, DomainOrigin, body), PayloadPadded}
 		}),
 		"the group as writer": take(sh.eve, sh.trainers, func(h *Header) {
-			h.SegmentKey, h.Origin = ownKey, newOrigin(sh.trainers, trainers, own)
+			h.SegmentKey, h.Origin = ownKey, newOrigin(sh.trainers, trainers, own, PayloadSealed)
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -231,7 +238,7 @@ func TestReaderTakesThePayload(t *testing.T) {
 	}
 	// With a segment key of her own all of the header is right, and adam's
 	// segments aren't hers.
-	signed := take(sh.eve, sh.eve, func(h *Header) { h.SegmentKey, h.Origin = ownKey, newOrigin(sh.eve, eve, own) })
+	signed := take(sh.eve, sh.eve, func(h *Header) { h.SegmentKey, h.Origin = ownKey, newOrigin(sh.eve, eve, own, PayloadSealed) })
 	if out := refused(t, sh.under(signed), sh.opens(sh.eve), Corrupt); len(out) != 0 {
 		t.Error("something came out")
 	}
@@ -251,11 +258,15 @@ func TestOriginForm(t *testing.T) {
 	}
 	for name, sealed := range map[string][]byte{
 		"none":                 resign(t, sh.sealed, func(h *Header) { h.Origin = nil }, sh.adam),
-		"other algorithm":      change(func(o *Origin) { o.Author.Algorithm = 2 }),
-		"short signature":      change(func(o *Origin) { o.Author.Bytes = o.Author.Bytes[1:] }),
-		"nobody's":             change(func(o *Origin) { o.Author.Signer = AgentID{} }),
+		"other algorithm":      change(func(o *Origin) { o.Writer.Algorithm = 2 }),
+		"short signature":      change(func(o *Origin) { o.Writer.Bytes = o.Writer.Bytes[1:] }),
+		"nobody's":             change(func(o *Origin) { o.Writer.Signer = AgentID{} }),
 		"short segment key's":  change(func(o *Origin) { o.Segments = o.Segments[1:] }),
-		"of no version":        change(func(o *Origin) { o.Author.Version = 0 }),
+		"of no kind":           change(func(o *Origin) { o.Payload = 0 }),
+		"of kind 4":            change(func(o *Origin) { o.Payload = 4 }),
+		"public":               change(func(o *Origin) { o.Payload = PayloadPublic }),
+		"as public":            resign(t, sh.sealed, func(h *Header) { h.Age, h.Particulars = nil, mustEncode(&Particulars{}) }, sh.adam),
+		"of no version":        change(func(o *Origin) { o.Writer.Version = 0 }),
 		"segment key's broken": change(func(o *Origin) { o.Segments = bytes.Clone(o.Segments); o.Segments[3] ^= 1 }),
 	} {
 		t.Run(name, func(t *testing.T) {

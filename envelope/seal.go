@@ -57,7 +57,7 @@ func NewSealer(opts SealOptions) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	particulars := &Particulars{Title: opts.Title, FileName: opts.FileName, MediaType: opts.MediaType, Padded: opts.Pad}
+	particulars := &Particulars{Title: opts.Title, FileName: opts.FileName, MediaType: opts.MediaType}
 	readers, err := checkReaders(opts.Readers, opts.Public)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,14 @@ func NewSealer(opts SealOptions) (*Sealer, error) {
 		return nil, err
 	}
 	s.segmentKey, s.header.SegmentKey = private, public
-	s.header.Origin = newOrigin(opts.Author, s.header.Owner, private)
+	kind := PayloadSealed
+	switch {
+	case opts.Public:
+		kind = PayloadPublic
+	case opts.Pad:
+		kind = PayloadPadded
+	}
+	s.header.Origin = newOrigin(opts.Author, s.header.Owner, private, kind)
 	if opts.Public {
 		s.payload = &payload{layout: publicLayout}
 		s.header.Particulars = mustEncode(particulars)

@@ -115,6 +115,7 @@ type envelopeFacts struct {
 	Public      bool              `json:"public,omitempty"`
 	Deleted     bool              `json:"deleted,omitempty"`
 	Size        *uint64           `json:"size,omitempty"`
+	Padded      bool              `json:"padded,omitempty"`
 	Segments    uint64            `json:"segments,omitempty"`
 	Damage      string            `json:"damage,omitempty"`
 	Particulars *particularsFacts `json:"particulars,omitempty"`
@@ -127,7 +128,6 @@ type particularsFacts struct {
 	Title     string        `json:"title,omitempty"`
 	FileName  string        `json:"fileName,omitempty"`
 	MediaType string        `json:"mediaType,omitempty"`
-	Padded    bool          `json:"padded,omitempty"`
 	Readers   []readerFacts `json:"readers"`
 	OpenedAs  string        `json:"openedAs,omitempty"`
 }
@@ -152,7 +152,7 @@ func (s *session) inspect(ctx context.Context, signed *envelope.Signed, particul
 	}
 	f := &envelopeFacts{
 		Format: "l2p-envelope/1", Hash: signed.Hash().String(), Author: h.Author.String(), Owner: h.Owner.String(),
-		Name: h.Name, Version: h.Version, Time: time.UnixMilli(h.Time).UTC().Format(time.RFC3339), Public: h.Public(), Deleted: h.Deleted, Size: h.Size,
+		Name: h.Name, Version: h.Version, Time: time.UnixMilli(h.Time).UTC().Format(time.RFC3339), Public: h.Public(), Deleted: h.Deleted, Size: h.Size, Padded: h.Padded(),
 		called: dir.called(ctx, h.Author), owner: dir.called(ctx, h.Owner),
 	}
 	if !h.Parent.IsZero() {
@@ -172,7 +172,7 @@ func (s *session) inspect(ctx context.Context, signed *envelope.Signed, particul
 		return nil, err
 	}
 	p := o.Particulars()
-	f.Particulars = &particularsFacts{Title: p.Title, FileName: p.FileName, MediaType: p.MediaType, Padded: p.Padded, Readers: []readerFacts{}}
+	f.Particulars = &particularsFacts{Title: p.Title, FileName: p.FileName, MediaType: p.MediaType, Readers: []readerFacts{}}
 	if !o.Reader().IsZero() {
 		f.Particulars.OpenedAs = o.Reader().String()
 	}
@@ -338,7 +338,7 @@ func (f *envelopeFacts) write(w io.Writer) {
 	}
 	if f.Size != nil {
 		padded := ""
-		if f.Particulars != nil && f.Particulars.Padded {
+		if f.Padded {
 			padded = ", padded"
 		}
 		line("size", "%d bytes of payload%s", *f.Size, padded)

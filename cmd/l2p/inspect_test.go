@@ -55,7 +55,7 @@ func TestInspectRef(t *testing.T) {
 	}
 	f = sh.inspected("--ref", "trainers@a-tech/plan", "-p")
 	p := f.Particulars
-	if p.Title != "Plan" || p.FileName != "x" || !p.Padded || len(p.Readers) != 3 {
+	if p.Title != "Plan" || p.FileName != "x" || !f.Padded || len(p.Readers) != 3 {
 		t.Errorf("readers see %+v", p)
 	}
 	for _, r := range p.Readers {

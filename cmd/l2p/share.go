@@ -233,7 +233,7 @@ func (s *session) unshare(ctx context.Context, text string, names []string) erro
 	}
 	opts := envelope.SealOptions{
 		Author: author, Owner: owner, Name: sh.ref.Name, Parent: sh.old.Version,
-		Title: p.Title, FileName: p.FileName, MediaType: p.MediaType, Pad: p.Padded,
+		Title: p.Title, FileName: p.FileName, MediaType: p.MediaType, Pad: o.Header().Padded(),
 	}
 	if opts.Readers, err = s.recipients(ctx, idStrings(left)); err != nil {
 		return err

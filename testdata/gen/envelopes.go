@@ -94,13 +94,32 @@ func byAgent(a agent) func([]byte) signature {
 	return func(body []byte) signature { return a.by(headerDomain, body) }
 }
 
+// Kinds of payload.
+const (
+	publicPayload = 1
+	sealedPayload = 2
+	paddedPayload = 3
+)
+
 // set returns e with one header field replaced or (nil) removed. The origin
-// (key 13) goes along: it is for the owner, and by the segment key.
+// (key 13) goes along: it is for the owner, by the segment key, and says
+// whether there is an age part.
 func (e envelope) set(key uint64, value []byte) envelope {
 	e.fields = with(e.fields, key, value)
+	owner, kind, has := adam.id, byte(publicPayload), false
+	for _, f := range e.fields {
+		switch {
+		case f.key == 2 && len(f.value) == 34:
+			owner = f.value[2:]
+		case f.key == 8 && f.value != nil:
+			kind = sealedPayload
+		case f.key == 13:
+			has = f.value != nil
+		}
+	}
 	switch {
-	case key == 2 && len(value) == 34:
-		e.fields = with(e.fields, 13, origin(adam, value[2:], signingKey("segment")))
+	case has && (key == 2 && len(value) == 34 || key == 8):
+		e.fields = with(e.fields, 13, origin(adam, owner, signingKey("segment"), kind))
 	case key == 9 && value == nil:
 		e.fields = with(e.fields, 13, nil)
 	}
@@ -109,14 +128,19 @@ func (e envelope) set(key uint64, value []byte) envelope {
 
 const originDomain = "l2p envelope origin v1\n"
 
-// origin says that the writer sealed the segments, for a place of the owner.
-func origin(writer agent, owner []byte, segmentKey ed25519.PrivateKey) []byte {
-	body := slices.Concat(writer.id, owner, public(segmentKey))
-	return originOf(writer.by(originDomain, body), sign(segmentKey, originDomain, body))
+// originMessage is what both signatures of an origin cover behind the domain.
+func originMessage(writer agent, owner []byte, segmentKey ed25519.PrivateKey, kind byte) []byte {
+	return slices.Concat(writer.id, owner, public(segmentKey), []byte{kind})
 }
 
-func originOf(writer signature, bySegmentKey []byte) []byte {
-	return object(pair{1, writer.encode()}, pair{2, bin(bySegmentKey)})
+// origin says that the writer sealed the segments, for a place of the owner.
+func origin(writer agent, owner []byte, segmentKey ed25519.PrivateKey, kind byte) []byte {
+	m := originMessage(writer, owner, segmentKey, kind)
+	return originOf(writer.by(originDomain, m), sign(segmentKey, originDomain, m), uint64(kind))
+}
+
+func originOf(writer signature, bySegmentKey []byte, kind uint64) []byte {
+	return object(pair{1, writer.encode()}, pair{2, bin(bySegmentKey)}, pair{3, num(kind)})
 }
 
 var fileKey, nonce = seed("file key")[:16], seed("nonce")[:16]
@@ -147,7 +171,7 @@ func sealed(plain string) envelope {
 			{8, bin(ageFor([]ageKey{eve.age}, adam, eve))},
 			{9, bin(public(signingKey("segment")))},
 			{10, bin(particulars(readersOnly(eve)))},
-			{13, origin(adam, adam.id, signingKey("segment"))},
+			{13, origin(adam, adam.id, signingKey("segment"), sealedPayload)},
 		},
 		signatures: []func([]byte) signature{byAgent(adam)},
 		segments:   []segment{{final: true, data: agePayload(fileKey, nonce, []byte(plain))}},
