@@ -207,6 +207,7 @@ type getResult struct {
 	Name    string `json:"name"`
 	Version uint64 `json:"version"`
 	Author  string `json:"author"`
+	Writer  string `json:"writer,omitempty"` // of the content, where that is another
 	Title   string `json:"title,omitempty"`
 	Path    string `json:"path"`
 	Folder  bool   `json:"folder"`
@@ -222,7 +223,12 @@ func (s *session) printGot(ctx context.Context, record *envelope.Record, opener 
 		Owner: record.Ref.Owner.String(), Name: record.Ref.Name, Version: record.Version.N, Author: record.Header.Author.String(),
 		Title: p.Title, Path: dest, Folder: p.MediaType == folderMediaType,
 	}
+	by := dir.short(ctx, record.Header.Writer())
+	if record.Header.Writer() != record.Header.Author {
+		result.Writer = record.Header.Writer().String()
+		by += ", shared by " + dir.short(ctx, record.Header.Author) + ","
+	}
 	return s.result(result, func(w io.Writer) {
-		fmt.Fprintf(w, "%s version %d by %s is in %s\n", printable(record.Ref.Name), record.Version.N, dir.short(ctx, record.Header.Author), printable(dest))
+		fmt.Fprintf(w, "%s version %d by %s is in %s\n", printable(record.Ref.Name), record.Version.N, by, printable(dest))
 	})
 }

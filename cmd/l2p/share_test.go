@@ -166,6 +166,9 @@ func TestShareInGroup(t *testing.T) {
 	if code != 0 || out != "content" {
 		t.Errorf("carl: %d, %q, %s", code, out, errs)
 	}
+	if out := sh.ok("--as", "carl", "get", "trainers@a-tech/plan", "-o", filepath.Join(sh.home, "plan")); !strings.HasPrefix(out, "plan version 2 by adam@a-tech, shared by eve@a-tech, is in ") {
+		t.Errorf("get printed %q", out)
+	}
 	sh.fails(envelope.Denied, "adam@a-tech", "--as", "carl", "get", "trainers@a-tech/plan", "-o", "-", "--from", "eve@a-tech")
 	sh.fails(envelope.Denied, "only members of trainers@a-tech", "--as", "carl", "share", "trainers@a-tech/plan", "--renew")
 	if _, errs, code := sh.run("", "--as", "eve", "unshare", "trainers@a-tech/plan", "--from", "carl@a-tech"); code != 0 || !strings.Contains(errs, "signed as yours, and no longer as that of adam@a-tech") {
