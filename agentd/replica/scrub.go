@@ -18,7 +18,7 @@ const (
 	defaultScrubRate = 8 << 20
 
 	shardPause = time.Second            // after each of the store's 512 directories
-	leastCost  = 4 << 10                // bytes; reading less costs the disk as much
+	leastCost  = 4 << 10                // what opening a file costs the disk, as if it were bytes
 	yieldPause = 100 * time.Millisecond // while requests are being answered
 	maxYields  = 20                     // but not for ever: a busy node needs scrubbing, too
 	savePause  = 10 * time.Minute       // between two notes of how far a pass is
@@ -199,7 +199,7 @@ func (s *scrubber) records(ctx context.Context) error {
 			}
 			after = &page[i]
 			s.at.Record = &wire.RecordID{Ref: info.Ref, Version: info.Version}
-			if err := s.read(ctx, uint64(size), rate); err != nil {
+			if err := s.read(ctx, uint64(size), 0, rate); err != nil {
 				return err
 			}
 		}
@@ -224,7 +224,7 @@ func (s *scrubber) segments(ctx context.Context) error {
 				return err
 			}
 			s.at.Segment = &info.ID
-			if err := s.read(ctx, info.Size, rate); err != nil {
+			if err := s.read(ctx, info.Size, info.Size, rate); err != nil {
 				return err
 			}
 		}
@@ -236,17 +236,21 @@ func (s *scrubber) segments(ctx context.Context) error {
 
 func (s *scrubber) damaged() { s.r.scrubbing.set(func(p *Scrub) { p.Damaged++ }) }
 
-// rate returns how many bytes a second are to be read.
+// rate returns how many bytes a second are to be read, so that a pass takes as
+// long as it should. A record counts for no bytes of its own: only segments are
+// many and large.
 func (s *scrubber) rate() float64 {
 	kept := s.r.Store.Stats()
-	all := float64(kept.Bytes + kept.Records*leastCost)
-	return min(float64(s.r.ScrubRate), max(1, all/s.r.ScrubPass.Seconds()))
+	all := float64(kept.Bytes + (kept.Records+kept.Segments)*leastCost)
+	return max(1, all/s.r.ScrubPass.Seconds())
 }
 
-// read waits as long as reading size bytes may take.
-func (s *scrubber) read(ctx context.Context, size uint64, rate float64) error {
+// read waits as long as it takes at the given rate to read what counts as
+// counted bytes, and longer if size bytes may not be read in that time.
+func (s *scrubber) read(ctx context.Context, size, counted uint64, rate float64) error {
 	s.r.scrubbing.set(func(p *Scrub) { p.Bytes += size })
-	return s.wait(ctx, time.Duration(float64(max(size, leastCost))/rate*float64(time.Second)))
+	seconds := max(float64(counted+leastCost)/rate, float64(size+leastCost)/float64(s.r.ScrubRate))
+	return s.wait(ctx, time.Duration(seconds*float64(time.Second)))
 }
 
 // wait waits for d, and then for those who use the disk.
