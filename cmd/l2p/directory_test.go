@@ -347,3 +347,41 @@ func TestFasterAdmin(t *testing.T) {
 		t.Errorf("group show:\n%s", out)
 	}
 }
+
+// TestCycleByTwo: two groups come into each other, by two changes that don't
+// know of each other. It is shown, and neither sealing nor opening goes round.
+func TestCycleByTwo(t *testing.T) {
+	t.Parallel()
+	home, other := t.TempDir(), t.TempDir()
+	must(t, home, "", "agent", "create", "adam@a-tech", "--no-passphrase")
+	must(t, home, "", "group", "create", "one@a-tech")
+	must(t, home, "", "group", "create", "two@a-tech")
+	if err := os.CopyFS(other, os.DirFS(home)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(other, "keystore"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	must(t, home, "", "group", "add", "one", "two")
+	mustFail(t, envelope.Usage, "would contain itself, through one@a-tech", home, "", "group", "add", "two", "one")
+	startDouble(t, other, "a-tech")
+	must(t, other, "", "group", "add", "two", "one")
+	copyNodeFiles(t, other, home)
+	must(t, home, "", "group", "admin", "add", "one", must1(t, home, "agent", "create", "eve@a-tech", "--no-passphrase"))
+	for _, group := range []string{"one", "two"} {
+		must(t, home, must(t, home, "hello", "seal", "-t", group, "--not-me"), "open")
+		if out := must(t, home, "", "group", "show", group); !strings.Contains(out, "cycle    "+group+"@a-tech contains itself, through ") {
+			t.Errorf("group show %s:\n%s", group, out)
+		}
+	}
+	must(t, home, "", "group", "remove", "two", "one")
+	if out := must(t, home, "", "group", "show", "two"); strings.Contains(out, "cycle ") {
+		t.Errorf("group show:\n%s", out)
+	}
+}
+
+// must1 is must for a command that names an agent, and returns its id.
+func must1(t *testing.T, home string, args ...string) string {
+	t.Helper()
+	return idIn(t, must(t, home, "", args...)).String()
+}

@@ -19,6 +19,7 @@ type groupFacts struct {
 	agentFacts
 	Epoch   uint64        `json:"epoch"`
 	Members []memberFacts `json:"members"`
+	Cycles  []agentRef    `json:"cycles,omitempty"` // groups in it that it is in
 	Lags    []lagFacts    `json:"lags,omitempty"`
 	Epochs  []epochFacts  `json:"epochs,omitempty"`
 	Forks   []forkFacts   `json:"forks,omitempty"` // that nobody has resolved
@@ -121,7 +122,7 @@ func groupShowCommand(s *session) *cli.Command {
 		Usage:     "show who is in a group, who may change it, and its history",
 		ArgsUsage: "GROUP",
 		Description: "Members are shown with the version since which they belong to the group and, if they don't read all, the epoch from which on they do. " +
-			"Lines that begin with lag or fork say what an admin has to do.",
+			"Lines that begin with lag, fork or cycle say what an admin has to do.",
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 1, 1)
 			if err != nil {
@@ -211,6 +212,13 @@ func (d *directory) history(ctx context.Context, doc *envelope.Document) (*group
 	}
 	for _, l := range lags {
 		f.Lags = append(f.Lags, lagFacts{n.ref(l.Outer.ID()), n.ref(l.Inner.ID()), l.SealedTo, l.Inner.Group.Epoch})
+	}
+	for _, m := range doc.Group.Members {
+		if inner, err := d.newest(ctx, m.ID); m.Epoch == 0 || err != nil {
+			continue
+		} else if around, err := keystore.Contains(ctx, d, inner, doc.ID()); err == nil && around {
+			f.Cycles = append(f.Cycles, n.ref(m.ID))
+		}
 	}
 	forks, err := d.forks(ctx, doc.ID())
 	if err != nil {
@@ -313,6 +321,9 @@ func (f *groupFacts) write(w io.Writer) {
 			more += ", recovered since: its former keys open the group until it is renewed"
 		}
 		fmt.Fprintf(w, "member   %s%s\n", printable(m.called), more)
+	}
+	for _, inner := range f.Cycles {
+		fmt.Fprintf(w, "cycle    %s contains itself, through %s: l2p group remove %s %s\n", f.called(), inner.called, f.called(), inner.called)
 	}
 	for _, l := range f.Lags {
 		fmt.Fprintf(w, "lag      %s is sealed to epoch %d of %s, which has %d: l2p group renew %s\n", l.Outer.called, l.SealedTo, l.Inner.called, l.Epoch, l.Outer.called)
