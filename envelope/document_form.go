@@ -69,7 +69,10 @@ func (d *Document) checkForm() error {
 		return Errorf(Corrupt, "document is of unknown kind %d", d.Kind)
 	}
 	first := d.Version == 1
-	if d.Version == 0 || d.Version > maxDocumentVersion || d.Agent.IsZero() != first || d.Parent.IsZero() != first {
+	if d.Version > maxDocumentVersion || d.Version%RecoveryStep >= maxOrdinary {
+		return Errorf(Corrupt, "document has number %d, and %d is as far as they go without a recovery", d.Version, maxOrdinary-1)
+	}
+	if d.Version == 0 || d.Agent.IsZero() != first || d.Parent.IsZero() != first {
 		return Errorf(Corrupt, "document has a wrong version, agent or parent")
 	}
 	if err := d.checkName(); err != nil {

@@ -201,7 +201,7 @@ func TestThief(t *testing.T) {
 	for name, d := range map[string]*Document{
 		"after it":   after(&player{doc: r.doc}),
 		"in between": func() *Document { d := after(adam); d.Version = RecoveryStep; return d }(),
-		"at the top": func() *Document { d := after(adam); d.Version = RecoveryStep - 1; return d }(),
+		"at the top": func() *Document { d := after(adam); d.Version = maxOrdinary - 1; return d }(),
 		"beyond it":  func() *Document { d := after(adam); d.Version = RecoveryStep + 1; return d }(),
 	} {
 		got, err := parseDocument(signedAs(d, nil, adam))
@@ -288,8 +288,12 @@ func TestRecoveryForm(t *testing.T) {
 		"long":         {s.adam, func(d *Document) { d.Recovery = append(slices.Clone(key), 0) }, false},
 		"number":       {s.adam, func(d *Document) { d.Version, d.Agent, d.Parent = RecoveryStep, AgentID{1}, Hash{1} }, true},
 		"number, box":  {s.box, func(d *Document) { d.Version, d.Agent, d.Parent = RecoveryStep, AgentID{1}, Hash{1} }, false},
-		"highest":      {s.adam, func(d *Document) { d.Version, d.Agent, d.Parent = maxDocumentVersion, AgentID{1}, Hash{1} }, true},
-		"out of range": {s.adam, func(d *Document) { d.Version, d.Agent, d.Parent = maxDocumentVersion+1, AgentID{1}, Hash{1} }, false},
+		"many":         {s.adam, func(d *Document) { d.Version, d.Agent, d.Parent = maxOrdinary-1, AgentID{1}, Hash{1} }, true},
+		"too many":     {s.adam, func(d *Document) { d.Version, d.Agent, d.Parent = maxOrdinary, AgentID{1}, Hash{1} }, false},
+		"below":        {s.adam, func(d *Document) { d.Version, d.Agent, d.Parent = RecoveryStep-1, AgentID{1}, Hash{1} }, false},
+		"many since":   {s.adam, func(d *Document) { d.Version, d.Agent, d.Parent = 7*RecoveryStep+maxOrdinary-1, AgentID{1}, Hash{1} }, true},
+		"highest":      {s.adam, func(d *Document) { d.Version, d.Agent, d.Parent = 999*RecoveryStep, AgentID{1}, Hash{1} }, true},
+		"out of range": {s.adam, func(d *Document) { d.Version, d.Agent, d.Parent = 1_000*RecoveryStep, AgentID{1}, Hash{1} }, false},
 	} {
 		d := *test.of.doc
 		test.change(&d)

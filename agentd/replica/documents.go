@@ -15,7 +15,7 @@ import (
 // admins' documents, and those need nobody else's: more depth is a trap.
 const (
 	maxDepth     = 3
-	maxDocuments = 10_000 // of one agent
+	maxDocuments = 20_000 // of one agent: all that ordinary keys can make before a recovery, and after it
 	cacheLife    = 30 * time.Second
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -25,6 +26,7 @@ func agentRecoverCommand(s *session) *cli.Command {
 			&cli.StringFlag{Name: "recovery-file", Usage: "read the recovery key from `FILE`"},
 			&cli.StringFlag{Name: "new-passphrase-file", Usage: "read the new passphrase from the first line of `FILE`", DefaultText: "--passphrase-file"},
 			&cli.StringFlag{Name: "old-passphrase-file", Usage: "read the old passphrase from the first line of `FILE`"},
+			&cli.Uint64Flag{Name: "after", Usage: "leave behind what was published after version `N`: a thief may have published a lot", DefaultText: "the newest"},
 			&cli.BoolFlag{Name: "no-passphrase", Usage: "leave the new keys unlocked, for a service that starts by itself", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "keep-keys-local", Usage: "leave the locked new keys out of what is published", DisableDefaultText: true},
 		},
@@ -59,6 +61,18 @@ func (s *session) recover(c *cli.Context, which string) error {
 	if err != nil {
 		return err
 	}
+	whole := chain
+	if c.IsSet("after") {
+		d := envelope.FindVersion(chain, c.Uint64("after"))
+		if d == nil {
+			return envelope.WithHint(envelope.Errorf(envelope.NotFound, "%s has no version %d", title(chain[0]), c.Uint64("after")), "`l2p agent show --history` shows its versions")
+		}
+		i := slices.Index(chain, d) + 1
+		if slices.ContainsFunc(chain[i:], (*envelope.Document).IsRecovery) {
+			return envelope.Errorf(envelope.Usage, "%s was recovered after version %d, and that can't be left behind", title(d), d.Version)
+		}
+		chain = chain[:i]
+	}
 	d := chain[len(chain)-1]
 	if d.Kind != envelope.User && d.Kind != envelope.Service {
 		return envelope.WithHint(envelope.Errorf(envelope.Usage, "%s is a %s", title(d), d.Kind), "for a group there is `l2p group recover`")
@@ -71,7 +85,7 @@ func (s *session) recover(c *cli.Context, which string) error {
 	if name, err := envelope.ParseName(which); err == nil {
 		opts.Name = name.String() // it means the agent, whatever that has claimed since
 	}
-	if opts.Earlier, err = s.earlierKeys(ctx, dir, chain, c.String("old-passphrase-file")); err != nil {
+	if opts.Earlier, err = s.earlierKeys(ctx, dir, whole, c.String("old-passphrase-file")); err != nil {
 		return err
 	}
 	if !c.Bool("no-passphrase") {

@@ -54,6 +54,8 @@ func writeRecoveries(put func(name, expect, why string, chain ...link)) {
 	put("recovery_ordinary_number", "corrupt", "the recovery key signs an ordinary number", start, ordinary)
 	thief := second(owner, pair{3, num(step)})
 	put("recovery_by_old_key", "corrupt", "the ordinary key signs the number of a recovery", start, thief)
+	put("number_10000", "corrupt", "more than 9,999 documents without a recovery", start, second(owner, pair{3, num(10_000)}))
+	put("number_below_step", "corrupt", "a number just below a recovery's", start, second(owner, pair{3, num(step - 1)}))
 	silent := recovery(start, step)
 	silent.signatures = silent.signatures[:1]
 	put("recovery_new_silent", "corrupt", "the new key hasn't signed", start, silent)
