@@ -73,6 +73,12 @@ type Config struct {
 	// Metrics is the TCP address on the machine's loopback, host:port, where
 	// GET /metrics answers in Prometheus' text format; none if empty.
 	Metrics string
+	// QuotaAgent is how many bytes of segments the node keeps for one agent
+	// before it refuses more; 0: no quota.
+	QuotaAgent uint64
+	// ScrubRate is how many bytes a second the node reads at most to find out
+	// whether what it keeps is damaged; 0: 8 MiB.
+	ScrubRate uint64
 	// Log receives what an operator should know; nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -116,7 +122,7 @@ func New(cfg Config) (_ *Agentd, err error) {
 	if a.state, err = openState(cfg.State); err != nil {
 		return nil, err
 	}
-	if a.store, err = store.Open(cfg.State, store.Options{Log: a.log}); err != nil {
+	if a.store, err = store.Open(cfg.State, store.Options{Log: a.log, Quota: cfg.QuotaAgent}); err != nil {
 		return nil, err
 	}
 	if err := a.openKeys(); err != nil {

@@ -113,6 +113,8 @@ func (n *network) start() (err error) {
 		Ring:  n.currentRing,
 		Alive: n.alive,
 		Log:   a.log.With("part", "replica"),
+
+		ScrubRate: a.cfg.ScrubRate,
 	})
 	n.members, err = member.New(member.Config{
 		Endpoint:        a.endpoint,

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -48,7 +50,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			"It runs until it is interrupted or terminated, or until `l2p stop`.\n" +
 			"A new node waits for `l2p init` or `l2p join`, unless --join is given.\n" +
 			"Exit codes are those of l2p: 0 after a stop in good order, 2 for a wrong command line,\n" +
-			"9 where another agentd runs in the same state directory, 1 for most else.",
+			"3 for --rebuild-index where there is nothing, 6 where the index is damaged, 9 where another\n" +
+			"agentd runs in the same state directory, 10 where the disk is full, 1 for most else.",
 		Version: version,
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "state", Usage: "keep everything in `DIR`", EnvVars: []string{"L2P_STATE"}, DefaultText: "$L2P_HOME/node, ~/.l2p/node"},
@@ -57,6 +60,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			&cli.StringFlag{Name: "join", Usage: "a box that is in no network yet joins one by `TICKET`", EnvVars: []string{"L2P_JOIN"}},
 			&cli.BoolFlag{Name: "no-mdns", Usage: "don't announce the node on the local network, nor look for others there"},
 			&cli.StringFlag{Name: "metrics", Usage: "answer GET /metrics for Prometheus at `HOST:PORT` of the loopback, such as 127.0.0.1:9012", EnvVars: []string{"L2P_METRICS"}},
+			&cli.StringFlag{Name: "quota-agent", Usage: "refuse more than `SIZE` (such as 500M or 20G) of segments of one agent on this node; 0 is no quota", Value: "0", EnvVars: []string{"L2P_QUOTA_AGENT"}},
+			&cli.StringFlag{Name: "scrub-rate", Usage: "check all that is kept about once a week, reading at most `SIZE` a second", Value: "8M"},
+			&cli.BoolFlag{Name: "rebuild-index", Usage: "make the index of the stopped node anew from its files and what is left of the old index, then end"},
 			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` debug, info, warn or error", Value: "info"},
 			&cli.StringFlag{Name: "log-format", Usage: "`FORMAT` text or json", Value: "text"},
 		},
@@ -84,6 +90,13 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		if err != nil {
 			return err
 		}
+		if c.Bool("rebuild-index") {
+			done, err := agentd.RebuildIndex(cfg.State, cfg.Log)
+			if err == nil {
+				_, err = fmt.Fprintln(c.App.Writer, "agentd:", done)
+			}
+			return err
+		}
 		node, err := agentd.New(cfg)
 		if err != nil {
 			return err
@@ -106,15 +119,44 @@ func configOf(c *cli.Context, logTo io.Writer) (agentd.Config, error) {
 			return cfg, err
 		}
 	}
+	quota, err := sizeOf(c, "quota-agent")
+	if err != nil {
+		return cfg, err
+	}
+	rate, err := sizeOf(c, "scrub-rate")
+	if err != nil {
+		return cfg, err
+	}
 	return agentd.Config{
-		State:     state,
-		Listen:    c.String("listen"),
-		Bootstrap: c.StringSlice("bootstrap"),
-		Join:      c.String("join"),
-		MDNS:      !c.Bool("no-mdns"),
-		Metrics:   c.String("metrics"),
-		Log:       log,
+		State:      state,
+		Listen:     c.String("listen"),
+		Bootstrap:  c.StringSlice("bootstrap"),
+		Join:       c.String("join"),
+		MDNS:       !c.Bool("no-mdns"),
+		Metrics:    c.String("metrics"),
+		QuotaAgent: quota,
+		ScrubRate:  rate,
+		Log:        log,
 	}, nil
+}
+
+// sizeOf returns the bytes that a flag names: a number, and K, M, G or T for
+// powers of 1024.
+func sizeOf(c *cli.Context, name string) (uint64, error) {
+	text := c.String(name)
+	digits, shift := strings.TrimRight(text, "KMGT"), 0
+	switch unit := text[len(digits):]; unit {
+	case "":
+	case "K", "M", "G", "T":
+		shift = 10 * (1 + strings.Index("KMGT", unit))
+	default:
+		return 0, agentd.UsageError("--%s %+q is no size, such as 500M", name, text)
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || n > math.MaxInt64>>shift {
+		return 0, agentd.UsageError("--%s %+q is no size, such as 500M", name, text)
+	}
+	return n << shift, nil
 }
 
 func defaultState() (string, error) {
