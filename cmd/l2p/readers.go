@@ -80,7 +80,15 @@ func (s *session) readers(c *cli.Context, names []string) ([]envelope.Recipient,
 			readers = append(readers, r)
 		}
 	}
+	s.tellOfMany(len(readers))
 	return readers, nil
+}
+
+// tellOfMany suggests a group where there are many readers.
+func (s *session) tellOfMany(readers int) {
+	if readers >= envelope.ManyReaders {
+		s.remark("each of %d readers makes the header larger, in every version; a group of them would be one reader", readers)
+	}
 }
 
 // reader returns the recipient of an agent or group. For an own agent it asks no

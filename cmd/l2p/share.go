@@ -155,14 +155,14 @@ func (s *session) unlockShared(ctx context.Context, sh *sharing) (o *envelope.Op
 		err = envelope.WithHint(envelope.Errorf(envelope.NotReader, "none of your identities opens version %d of %s", sh.old.Version.N, printable(sh.ref.Name)),
 			"only who can read it can share it; or `l2p put` it anew")
 	case err == nil && o.Author() == envelope.Revoked:
-		err = errThiefs(fmt.Sprintf("version %d of %s", sh.old.Version.N, printable(sh.ref.Name)))
+		err = errRevoked(fmt.Sprintf("version %d of %s", sh.old.Version.N, printable(sh.ref.Name)))
 	}
 	return o, author, owner, err
 }
 
-// errThiefs refuses to share what an author's old key signed: with the new key's
+// errRevoked refuses to share what an author's old key signed: with the new key's
 // signature it would look as if nothing were wrong.
-func errThiefs(what string) error {
+func errRevoked(what string) error {
 	return envelope.WithHint(envelope.Errorf(envelope.Denied, "%s was signed with a key that was revoked since, so perhaps by a thief", what),
 		"look at it, and seal it anew if it is as it was")
 }
@@ -289,6 +289,7 @@ func (s *session) withMore(ctx context.Context, before []envelope.AgentID, more 
 			readers = append(readers, r)
 		}
 	}
+	s.tellOfMany(len(readers))
 	return readers, added, nil
 }
 

@@ -60,7 +60,7 @@ func (s *session) shareTo(c *cli.Context, dst io.Writer, src io.Reader, names []
 		return err
 	}
 	if o.Author() == envelope.Revoked {
-		return errThiefs("this")
+		return errRevoked("this")
 	}
 	author, err := s.secrets(ctx)
 	if err != nil {
