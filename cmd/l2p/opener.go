@@ -8,8 +8,9 @@ import (
 
 // opener returns what opens the segments of the envelope with the given header,
 // for the agent that the command acts as. Keys are unlocked only if they are
-// needed. The groups that the keystore knows are tried first; then a node, if
-// one is up, is asked for others.
+// needed. The agent's own are tried first, then those of the groups that the
+// keystore knows, which it has to search; then a node, if one is up, is asked
+// for others.
 func (s *session) opener(ctx context.Context, header *envelope.Signed, allowUnknownAuthor bool) (*envelope.Opener, error) {
 	dir, err := s.directory(ctx)
 	if err != nil {
@@ -17,6 +18,14 @@ func (s *session) opener(ctx context.Context, header *envelope.Signed, allowUnkn
 	}
 	opts := envelope.OpenOptions{Documents: dir, AllowUnknownAuthor: allowUnknownAuthor}
 	o, err := envelope.NewOpener(ctx, header, opts) // enough for a public envelope
+	if is(err, envelope.NotReader) {
+		own, locked := s.secrets(ctx)
+		if locked != nil {
+			return nil, locked
+		}
+		opts.Identities = own.Identities()
+		o, err = envelope.NewOpener(ctx, header, opts)
+	}
 	for _, online := range []bool{false, true} {
 		if !is(err, envelope.NotReader) || online && dir.client == nil {
 			break
