@@ -38,6 +38,7 @@ type cluster struct {
 	// scrubPass and scrubRate are those of nodes that start; 0: the defaults.
 	scrubPass time.Duration
 	scrubRate uint64
+	quota     uint64 // of stores that are opened
 }
 
 type testNode struct {
@@ -104,7 +105,7 @@ func newWriterOfLaterNodes(t testing.TB) *writer {
 }
 
 func (n *testNode) start() {
-	s, err := store.Open(n.dir, store.Options{Statfs: func(string) (uint64, uint64, error) { return 1 << 40, 1 << 41, nil }})
+	s, err := store.Open(n.dir, store.Options{Statfs: func(string) (uint64, uint64, error) { return 1 << 40, 1 << 41, nil }, Quota: n.c.quota})
 	if err != nil {
 		n.c.t.Fatal(err)
 	}
