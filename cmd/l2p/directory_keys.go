@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"l2p/envelope"
+	"l2p/netq"
 	"l2p/netq/wire"
 )
 
@@ -160,6 +161,26 @@ func (d *directory) revokedAuthor(ctx context.Context, h *envelope.Header) (stri
 		}
 	}
 	return "", nil
+}
+
+// leftBehind reports whether a record was signed with keys of documents that a
+// recovery has left behind.
+func (d *directory) leftBehind(ctx context.Context, r *envelope.Record) bool {
+	return slices.ContainsFunc(r.Signed.Signatures, func(sig envelope.Signature) bool {
+		chain, err := d.Chain(ctx, sig.Signer)
+		return err == nil && envelope.FindVersion(chain, sig.Version) == nil && envelope.RevokedBy(chain, sig.Version) != nil
+	})
+}
+
+// parentRecord is newestRecord for who writes the next version: it may be of
+// anybody who could write there.
+func (s *session) parentRecord(ctx context.Context, node *netq.Client, ref envelope.Ref) (*envelope.Record, error) {
+	record, err := s.newestRecord(ctx, node, ref)
+	if record != nil && is(err, envelope.Denied) {
+		s.remark("%v", err)
+		return record, nil
+	}
+	return record, err
 }
 
 // warnAuthor says in a line if what somebody signed is to be doubted: the key

@@ -245,7 +245,8 @@ func (d *doubleNode) putRecord(r *netq.Request) (any, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if have := d.versions(record.Ref, 0); len(have) > 0 && (have[0].Version.Hash != record.Parent) || len(have) == 0 && record.Version.N != 1 {
+	recovery := record.Document != nil && record.Document.IsRecovery() // whatever its parent
+	if have := d.versions(record.Ref, 0); len(have) > 0 && have[0].Version.Hash != record.Parent && !recovery || len(have) == 0 && record.Version.N != 1 {
 		return nil, nil, envelope.Errorf(envelope.Conflict, "another version is newer")
 	}
 	d.records = append(d.records, record)

@@ -80,7 +80,7 @@ func (s *session) put(c *cli.Context, name, path string) error {
 	if err := s.checkOwner(ctx, ref.Owner); err != nil {
 		return err
 	}
-	parent, err := s.newestRecord(ctx, node, ref)
+	parent, err := s.parentRecord(ctx, node, ref)
 	if err != nil && !is(err, envelope.NotFound) {
 		return err
 	}

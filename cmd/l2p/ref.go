@@ -65,11 +65,13 @@ func (s *session) refAt(ctx context.Context, text string) (envelope.Ref, *netq.C
 
 // newestRecord gets the newest version of an envelope from the node, checks
 // who wrote it, and refuses one that is older than what was seen before. A
-// place where nothing is yet is an error of kind NotFound.
+// place where nothing is yet is an error of kind NotFound. A version that was
+// signed with keys that a recovery has left behind comes with an error of kind
+// Denied: to be replaced, for nothing else.
 func (s *session) newestRecord(ctx context.Context, node *netq.Client, ref envelope.Ref) (*envelope.Record, error) {
 	record, err := s.record(ctx, node, ref, 0)
 	if err != nil {
-		return nil, err
+		return record, err
 	}
 	store, err := s.store()
 	if err != nil {
@@ -108,7 +110,10 @@ func (s *session) record(ctx context.Context, node *netq.Client, ref envelope.Re
 	if record.Ref != ref || n > 0 && record.Version.N != n {
 		return nil, envelope.Errorf(envelope.Corrupt, "the node answers with another envelope than %s", quoted(ref.Name))
 	}
-	if err := envelope.VerifyRecord(ctx, record, dir); err != nil {
+	if err := envelope.VerifyRecord(ctx, record, dir); is(err, envelope.NotFound) && dir.leftBehind(ctx, record) {
+		return record, envelope.WithHint(envelope.Errorf(envelope.Denied, "nothing proves who wrote version %d of %s: its keys were left behind when the agent was recovered", record.Version.N, quoted(ref.Name)),
+			"--version gets an earlier version")
+	} else if err != nil {
 		return nil, err
 	}
 	if reply.Stale {

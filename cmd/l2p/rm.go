@@ -28,7 +28,7 @@ func rmCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			parent, err := s.newestRecord(ctx, node, ref)
+			parent, err := s.parentRecord(ctx, node, ref)
 			if err != nil {
 				return err
 			}
