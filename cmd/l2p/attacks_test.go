@@ -123,6 +123,18 @@ func (m *mallory) own() forgery {
 	return m.record("her own", envelope.KindEnvelope, signed, err)
 }
 
+// take makes the victim's content Mallory's, under her name and as if she had read
+// it: all of the header is hers to make but for the word of the segment key.
+func (m *mallory) take(what string, change func(*envelope.Header)) forgery {
+	h := *m.course.Header
+	h.Owner, h.Author, h.Name, h.Version, h.Parent = m.me.Agent(), m.me.Agent(), rand.Text(), 1, envelope.Hash{}
+	change(&h)
+	body, err := envelope.Encode(&h)
+	m.ts.Check(err)
+	signed := &envelope.Signed{Body: body, Signatures: []envelope.Signature{envelope.Sign(m.me, envelope.DomainHeader, body)}}
+	return m.record(what, envelope.KindEnvelope, signed, nil)
+}
+
 // overwrite forges versions of the victim's envelope, and its content.
 func (m *mallory) overwrite() []forgery {
 	tombstone, err := envelope.Tombstone(m.asVictim(), nil, m.name, m.course.Version, time.Now())
@@ -138,6 +150,11 @@ func (m *mallory) overwrite() []forgery {
 		m.header("a next version by Mallory at Adam's place", m.name, m.me, m.course.Version),
 		m.header("another first version in Adam's name", m.name, m.asVictim(), envelope.Version{}),
 		m.record("a removal in Adam's name", envelope.KindEnvelope, tombstone, nil),
+		m.take("Adam's content at Mallory's place", func(*envelope.Header) {}),
+		m.take("Adam's content as Mallory's", func(h *envelope.Header) {
+			body := slices.Concat(h.Author[:], h.Owner[:], h.SegmentKey, []byte{byte(h.Origin.Payload)})
+			h.Origin = &envelope.Origin{Writer: envelope.Sign(m.me, envelope.DomainOrigin, body), Segments: h.Origin.Segments, Payload: h.Origin.Payload}
+		}),
 		m.record("Adam's header, signed by Mallory", envelope.KindEnvelope, &resigned, nil),
 		{"another segment in the place of Adam's", func() error {
 			_, err := m.client.PutSegment(m.ctx, id, m.victim, segment.AppendFrame(nil))

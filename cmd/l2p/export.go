@@ -13,7 +13,7 @@ func exportCommand(s *session) *cli.Command {
 		ArgsUsage: "[FILE]",
 		Category:  "files",
 		Description: "Reads an envelope from FILE or standard input and writes the age file inside, byte for byte.\n" +
-			"Any age program with the right identity opens that, and can't tell who sealed it. No key is needed here.",
+			"Any age program with the right identity opens that, and can't tell who sealed it. No key is needed here. If the content was padded (--pad), the padding is in there.",
 		Flags: []cli.Flag{outputFlag()},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)

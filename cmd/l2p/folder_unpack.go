@@ -279,7 +279,7 @@ func unpackTime(t time.Time) time.Time {
 // entryError tells what an archive did wrong from what went wrong here.
 func entryError(name string, err error) error {
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return envelope.Errorf(envelope.Corrupt, "the folder's archive has %+q twice, or before its folder", name)
+		return envelope.Errorf(envelope.Corrupt, "the folder's archive has %+q twice, or before its folder, or this file system takes it for another name", name)
 	}
 	return fileError(err)
 }
