@@ -25,6 +25,9 @@ func (r *Replica) PutRecord(ctx context.Context, kind envelope.RecordKind, data 
 		return wire.PutReply{}, err
 	}
 	q := r.quorumAt(ring.RecordPosition(rec.Ref.Owner))
+	if err := r.reserve(ctx, q, rec); err != nil {
+		return wire.PutReply{}, err
+	}
 	reply, err := r.write(ctx, q, copyID{ref: rec.Ref, version: rec.Version}, func(ctx context.Context, node envelope.NodeID) error {
 		return r.sendRecord(ctx, node, rec, data, false)
 	})

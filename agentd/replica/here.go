@@ -36,8 +36,11 @@ func (r *Replica) putHere(rec *envelope.Record, repair bool) error {
 			return nil
 		}
 		accept = func([]envelope.Version) error { return acceptRepair(rec, kept) }
+	} else if !r.reservations.free(rec.Ref, rec.Version.Hash) {
+		return envelope.Errorf(envelope.Unavailable, "another version is being written")
 	}
 	added, err := r.Store.PutRecord(rec, accept)
+	r.reservations.drop(rec.Ref, rec.Version.Hash)
 	if added && rec.Document != nil {
 		r.documents.forget(rec.Ref.Owner)
 	}
@@ -190,6 +193,13 @@ func (r *Replica) HandleNode(ctx context.Context, from envelope.NodeID, t wire.T
 			return 0, nil, nil, err
 		}
 		return wire.TypePutReply, &wire.PutReply{Copies: 1, Want: 1}, nil, nil
+	case wire.TypeReserve:
+		var q wire.Reserve
+		if err := wire.DecodeBody(t, body, &q); err != nil {
+			return 0, nil, nil, err
+		}
+		reply, err := r.receiveReserve(ctx, q, data)
+		return wire.TypeReserveReply, reply, nil, err
 	case wire.TypeGetRecord:
 		var q wire.GetRecord
 		if err := wire.DecodeBody(t, body, &q); err != nil {

@@ -91,7 +91,8 @@ type Replica struct {
 
 	sent, dropped atomic.Uint64 // by hints and by all rounds of reconciling
 
-	hints hints
+	hints        hints
+	reservations reservations
 
 	calls      chan struct{} // a place for each call to a peer
 	stragglers chan struct{} // a place for each request whose slower writes go on

@@ -66,6 +66,8 @@ func bodies() map[wire.Type]any {
 		wire.TypeLeave:        wire.Empty{},
 		wire.TypeBind:         wire.Bind{Name: "adam", Agent: agent, Replace: true, Revoke: true},
 		wire.TypeStop:         wire.Empty{},
+		wire.TypeReserve:      wire.Reserve{Kind: envelope.KindEnvelope, Release: true},
+		wire.TypeReserveReply: wire.ReserveReply{Granted: true},
 		wire.TypeExpel:        wire.Expel{Box: agent},
 		wire.TypeExpelReply:   wire.ExpelReply{Told: 1, Others: 2},
 		wire.TypePing:         wire.Empty{},

@@ -57,6 +57,8 @@ var kinds = map[Type]kind{
 	TypeMemberships: {name: "Memberships", from: both, reply: TypeRecords, answer: 256 << 10},
 	TypeHasRecords:  {name: "HasRecords", from: FromNode, reply: TypeHasReply, body: maxBatchBody},
 
+	TypeReserve:      {name: "Reserve", from: FromNode, reply: TypeReserveReply, data: MaxRecordData},
+	TypeReserveReply: {name: "ReserveReply"},
 	TypePutSegment:   {name: "PutSegment", from: both, reply: TypePutReply, data: MaxSegmentData},
 	TypeGetSegment:   {name: "GetSegment", from: both, reply: TypeSegmentReply, answer: MaxSegmentData},
 	TypeSegmentReply: {name: "SegmentReply", data: MaxSegmentData},

@@ -15,14 +15,16 @@ const (
 // Records. A client's request is coordinated: the node asks the successors. A
 // node's request is answered from what the answering node itself keeps.
 const (
-	TypePutRecord   Type = 20 // PutRecord, data: the record            -> PutReply
-	TypePutReply    Type = 21
-	TypeGetRecord   Type = 22 // GetRecord                              -> RecordReply, data: the record
-	TypeRecordReply Type = 23
-	TypeListRecords Type = 24 // ListRecords                            -> RecordsReply, data: see there
-	TypeRecords     Type = 25
-	TypeMemberships Type = 26 // Memberships                            -> RecordsReply
-	TypeHasRecords  Type = 27 // HasRecords                             -> HasReply
+	TypePutRecord    Type = 20 // PutRecord, data: the record            -> PutReply
+	TypePutReply     Type = 21
+	TypeGetRecord    Type = 22 // GetRecord                              -> RecordReply, data: the record
+	TypeRecordReply  Type = 23
+	TypeListRecords  Type = 24 // ListRecords                            -> RecordsReply, data: see there
+	TypeRecords      Type = 25
+	TypeMemberships  Type = 26 // Memberships                            -> RecordsReply
+	TypeHasRecords   Type = 27 // HasRecords                             -> HasReply
+	TypeReserve      Type = 28 // Reserve, data: the record, bare         -> ReserveReply
+	TypeReserveReply Type = 29
 )
 
 // Segments.
@@ -97,6 +99,20 @@ type PutRecord struct {
 	// checks its signatures, and takes it whatever version it has.
 	// Refused from clients.
 	Repair bool `cbor:"2,keyasint,omitempty"`
+}
+
+// Reserve asks a replica to take no other record at the ref of the one in the
+// data part, which comes without attachments, for 11 seconds or until that one
+// is put. The replica checks it like a put.
+type Reserve struct {
+	Kind envelope.RecordKind `cbor:"1,keyasint"`
+	// Release gives the reservation back.
+	Release bool `cbor:"2,keyasint,omitempty"`
+}
+
+// ReserveReply answers Reserve. Not granted means that another record was first.
+type ReserveReply struct {
+	Granted bool `cbor:"1,keyasint,omitempty"`
 }
 
 // PutReply acknowledges a put: the data are on disk on Copies nodes.
