@@ -132,11 +132,11 @@ func TestRecover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stolen, err := laptop.Rotate(t.Context(), id, RotateOptions{Passphrase: []byte("p")})
-	if err != nil {
+	if _, err := laptop.Rotate(t.Context(), id, RotateOptions{Passphrase: []byte("p")}); err != nil {
 		t.Fatal(err)
 	}
-	if stolen, err = laptop.Passwd(t.Context(), id, []byte("p"), []byte("thief's")); err != nil {
+	stolen, err := laptop.Passwd(t.Context(), id, []byte("p"), []byte("thief's"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	chain := mustChain(t, laptop, id)
