@@ -162,8 +162,12 @@ func (k *keeper) serve(ctx context.Context, l *net.UnixListener) {
 	})
 	own, _ := os.Lstat(k.socket)
 	born := now()
+	looked := born
 	for {
-		k.refresh()
+		if at := now(); at.elapsed-looked.elapsed >= k.pulse { // not after each request
+			k.refresh()
+			looked = at
+		}
 		k.mu.Lock()
 		left, next := k.vault.next(k.pulse)
 		there, err := os.Lstat(k.socket)

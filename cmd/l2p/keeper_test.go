@@ -7,8 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"l2p/envelope"
 	"l2p/keystore"
@@ -229,4 +233,32 @@ func FuzzKeeperRequest(f *testing.F) {
 			t.Errorf("%x is read as %+v, which is written as %x, %v", data, req, b.Bytes(), err)
 		}
 	})
+}
+
+// killKeepers kills the processes that keep keys unlocked for keystores below
+// dir, and returns how many there were.
+func killKeepers(dir string) int {
+	n := 0
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		line, err := os.ReadFile(f)
+		if err != nil || !bytes.HasSuffix(line, []byte("\x00keep-unlocked\x00")) || !bytes.Contains(line, []byte("\x00--home\x00"+dir+"/")) {
+			continue
+		}
+		if id, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil && syscall.Kill(id, syscall.SIGKILL) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// killkeeper: kills the one process that keeps keys unlocked for the script's
+// keystores.
+func killkeeper(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: killkeeper")
+	}
+	if n := killKeepers(ts.Getenv("WORK")); n != 1 {
+		ts.Fatalf("%d processes keep keys unlocked", n)
+	}
 }

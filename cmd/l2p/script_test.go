@@ -45,12 +45,15 @@ func TestScript(t *testing.T) {
 			env.Setenv("ESC", "\x1b")
 			env.Setenv("STRANGER", envelope.AgentID{1}.String())
 			env.Setenv("LONG", strings.Repeat("x", 100_000))
+			env.Defer(func() { killKeepers(env.WorkDir) })
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": exits,
 			"mode":  mode,
 			"big":   big,
+
+			"killkeeper": killkeeper,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
