@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 )
 
@@ -44,6 +45,9 @@ func bench(dir string, size int64, pairs, small, members int) error {
 		return err
 	}
 	fmt.Printf("%d cores of %s, %s, age %s; %d MiB, %d pairs\n", runtime.NumCPU(), processor(), runtime.Version(), ageVersion(), size>>20, pairs)
+	if load := load(); load > 0.5 {
+		fmt.Printf("the machine is busy (load %.1f): of these times only the CPU's mean something\n", load)
+	}
 	heading("l2p", "age")
 	for _, c := range s.large() {
 		if err := c.print(pairs, size); err != nil {
@@ -87,6 +91,15 @@ func processor() string {
 		}
 	}
 	return runtime.GOARCH
+}
+
+// load returns how many programs wanted to run during the last minute, 0 where
+// the system doesn't tell.
+func load() float64 {
+	data, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(data), " ")
+	n, _ := strconv.ParseFloat(first, 64)
+	return n
 }
 
 func ageVersion() string {
