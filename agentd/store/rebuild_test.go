@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -307,29 +308,37 @@ func TestAnyBitOfTheIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 		end := len(bytes.TrimRight(data, "\x00"))
-		for _, at := range []int{0, 6, end / 3, 2 * end / 3, end - 4, end - 1} {
-			name := filepath.Base(file.path)
-			t.Run(fmt.Sprint(name, " at ", at), func(t *testing.T) {
-				t.Parallel()
-				copied := copyDir(t, file.dir)
-				flip(t, filepath.Join(copied, indexDir, name), at)
-				s, err := Open(copied, Options{Statfs: plenty})
+		t.Run(filepath.Base(file.path), func(t *testing.T) {
+			t.Parallel()
+			dir := copyDir(t, file.dir)
+			for _, at := range []int{0, 6, end / 3, 2 * end / 3, end - 4, end - 1} {
+				if err := errors.Join(os.RemoveAll(filepath.Join(dir, indexDir)),
+					os.CopyFS(filepath.Join(dir, indexDir), os.DirFS(filepath.Join(file.dir, indexDir)))); err != nil {
+					t.Fatal(err)
+				}
+				flip(t, filepath.Join(dir, indexDir, filepath.Base(file.path)), at)
+				s, err := Open(dir, Options{Statfs: plenty})
 				if err == nil {
 					for i, id := range file.l.ids {
 						if got, err := s.Segment(id); err == nil && !bytes.Equal(got, file.l.frames[i]) {
-							t.Errorf("segment %d is another", i)
+							t.Errorf("byte %d: segment %d is another", at, i)
 						}
 					}
 					err = s.Close()
 				}
 				if err != nil && strings.Contains(err.Error(), "\n") {
-					t.Errorf("more than a line: %v", err)
+					t.Errorf("byte %d: more than a line: %v", at, err)
 				}
-				rebuild(t, copied)
-				s = open(t, copied)
-				defer s.Close()
+				rebuild(t, dir)
+				s = open(t, dir)
 				file.l.check(t, s, false)
-			})
-		}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+				if t.Failed() {
+					t.Fatalf("byte %d", at)
+				}
+			}
+		})
 	}
 }
