@@ -1,7 +1,9 @@
 package keystore
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -41,6 +43,49 @@ func (s *Store) readDocument(id envelope.AgentID, name string) (*envelope.Docume
 		}
 		return whole.Attachments
 	}), nil
+}
+
+// isGroup reports whether the first document of an agent is there and is of a
+// group. It reads no more of it than it must: of those who know thousands of
+// agents each command asks that for each.
+func (s *Store) isGroup(id envelope.AgentID) (bool, error) {
+	f, err := os.Open(s.path(documentsDir, id.String(), versionName(1)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, fileError(err)
+	}
+	defer f.Close()
+	var start [16]byte
+	n, err := io.ReadFull(f, start[:])
+	if err != nil && err != io.ErrUnexpectedEOF {
+		return false, fileError(err)
+	}
+	if kind, ok := kindIn(start[:n]); ok {
+		return kind == envelope.Group, nil
+	}
+	d, err := s.readDocument(id, versionName(1))
+	return err == nil && d.Group != nil, err
+}
+
+// kindIn returns the kind that a document begins with. Encodings being
+// deterministic, it is in one place: a Signed is a map whose key 1 is the body as
+// a byte string, and the body is a map with the format, 1, under key 1 and the
+// kind under key 2.
+func kindIn(start []byte) (envelope.AgentKind, bool) {
+	if len(start) < 2 || start[0]>>5 != 5 || start[1] != 1 {
+		return 0, false
+	}
+	sizes := map[byte]int{0x58: 1, 0x59: 2, 0x5a: 4}
+	body := start[2:]
+	if len(body) < 1 || sizes[body[0]] == 0 || len(body) < 1+sizes[body[0]]+5 {
+		return 0, false
+	}
+	body = body[1+sizes[body[0]]:]
+	if body[0]>>5 != 5 || !bytes.Equal(body[1:4], []byte{1, 1, 2}) || body[4] > 23 {
+		return 0, false
+	}
+	return envelope.AgentKind(body[4]), true
 }
 
 // writeDocument keeps a document of a chain.

@@ -27,8 +27,9 @@ func (s *Store) GroupsOf(ctx context.Context, member envelope.AgentID) ([]envelo
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		first, err := s.readDocument(id, versionName(1))
-		if isNotFound(err) || (err == nil && first.Group == nil) {
+		if is, err := s.isGroup(id); err != nil {
+			return nil, err
+		} else if !is {
 			continue
 		}
 		chain, err := s.readChain(id)

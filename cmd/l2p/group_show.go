@@ -175,10 +175,10 @@ func (d *directory) groupFacts(ctx context.Context, doc *envelope.Document) grou
 
 // history is groupFacts with all that there is to tell of a group.
 func (d *directory) history(ctx context.Context, doc *envelope.Document) (*groupFacts, error) {
-	if err := d.prefetch(ctx, doc); err != nil {
-		return nil, err
-	}
 	if len(doc.Group.Members) <= maxLookedUp {
+		if err := d.prefetch(ctx, doc); err != nil {
+			return nil, err
+		}
 		for _, m := range doc.Group.Members {
 			if _, err := d.revoked(ctx, m.ID); err != nil && !is(err, envelope.NotFound) {
 				return nil, err
@@ -214,9 +214,14 @@ func (d *directory) history(ctx context.Context, doc *envelope.Document) (*group
 		f.Lags = append(f.Lags, lagFacts{n.ref(l.Outer.ID()), n.ref(l.Inner.ID()), l.SealedTo, l.Inner.Group.Epoch})
 	}
 	for _, m := range doc.Group.Members {
-		if inner, err := d.newest(ctx, m.ID); m.Epoch == 0 || err != nil {
-			continue
-		} else if around, err := keystore.Contains(ctx, d, inner, doc.ID()); err == nil && around {
+		if m.Epoch == 0 {
+			continue // not a group
+		}
+		inner, err := d.newest(ctx, m.ID)
+		if err != nil {
+			continue // not to be had, which the lags have told
+		}
+		if around, err := keystore.Contains(ctx, d, inner, doc.ID()); err == nil && around {
 			f.Cycles = append(f.Cycles, n.ref(m.ID))
 		}
 	}
