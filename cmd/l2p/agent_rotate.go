@@ -104,8 +104,12 @@ func (s *session) publishNewKeys(ctx context.Context, dir *directory, d *envelop
 	if name, err := envelope.ParseName(d.Name); err == nil {
 		todo = "l2p agent bind " + name.Local + " " + d.ID().String()
 	}
-	if dir.client == nil {
-		s.remark("no node is up, so the new keys are known in this keystore only (%v); with one, the operator of the box runs: %s", dir.why, todo)
+	switch {
+	case is(dir.why, envelope.Unavailable):
+		s.remark("no node is up, so the new keys are known in this keystore only; with one: %s", todo)
+		return nil
+	case dir.client == nil:
+		s.remark("the new keys are known in this keystore only: the operator of the box must import what `l2p agent export --public %s` writes, and run: %s", title(d), todo)
 		return nil
 	}
 	if err := s.publishAgent(ctx, dir.client, d.ID()); err != nil {
