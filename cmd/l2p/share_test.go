@@ -222,3 +222,32 @@ func TestShareFile(t *testing.T) {
 		t.Error("half an envelope is there")
 	}
 }
+
+// TestShareAsksLast: what can be refused without keys is, before the passphrase
+// is asked for. Here that is an error, since it is in an empty file.
+func TestShareAsksLast(t *testing.T) {
+	t.Parallel()
+	sh := newShell(t)
+	secret := sh.file("secret", "correct horse battery staple\n")
+	sh.ok("agent", "create", "ina@a-tech", "--passphrase-file", secret, "--no-recovery")
+	x, empty := sh.file("x", "content"), sh.file("empty", "")
+	sh.ok("--as", "ina", "--passphrase-file", secret, "put", "course", x, "-t", "eve@a-tech")
+	sh.ok("--as", "ina", "--passphrase-file", secret, "put", "open", x, "--public")
+	for _, c := range []struct {
+		kind envelope.ErrorKind
+		args string
+	}{
+		{envelope.NotFound, "share nothing -t eve@a-tech"},
+		{envelope.NotFound, "share course -t nobody@a-tech"},
+		{envelope.NotFound, "unshare course --from nobody@a-tech"},
+		{envelope.Denied, "share adam@a-tech/course -t eve@a-tech"},
+		{envelope.NotFound, "unshare nothing --from eve@a-tech"},
+		{envelope.NotFound, "share --file nowhere -t eve@a-tech"},
+	} {
+		sh.fails(c.kind, "", append([]string{"--as", "ina", "--passphrase-file", empty}, strings.Fields(c.args)...)...)
+	}
+	sh.fails(envelope.Usage, "open is for everybody", "--as", "ina", "--passphrase-file", empty, "share", "open", "-t", "eve@a-tech")
+	sh.fails(envelope.Usage, "is empty", "--as", "ina", "--passphrase-file", empty, "share", "course", "-t", "adam@a-tech")
+	sh.fails(envelope.Usage, "is empty", "--as", "ina", "--passphrase-file", empty, "unshare", "course", "--from", "eve@a-tech")
+	sh.ok("--as", "ina", "--passphrase-file", secret, "share", "course", "-t", "adam@a-tech")
+}
