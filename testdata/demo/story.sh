@@ -121,15 +121,15 @@ wait "$asking" || fail "C-Train was not let in"
 run a-tech status
 
 say "People. Each one's keys are made on the own box and locked by a passphrase."
-run a-tech agent create adam
-run a-tech agent create anna
-run e-build agent create eve
-run c-train agent create carol
+run a-tech agent create adam --no-recovery
+run a-tech agent create anna --no-recovery
+run e-build agent create eve --no-recovery
+run c-train agent create carol --no-recovery
 run a-tech agent use adam
 
 say "Adam makes two groups: A-Tech's apprentices, and all apprentices of the cluster."
-run a-tech group create apprentices --member anna@a-tech
-run a-tech group create cluster-apprentices --member anna@a-tech --member eve@e-build --member carol@c-train
+run a-tech group create apprentices --no-recovery --member anna@a-tech
+run a-tech group create cluster-apprentices --no-recovery --member anna@a-tech --member eve@e-build --member carol@c-train
 
 say "Two courses, as folders: an introductory one, and a detailed one with a film of 120 MB."
 mkdir -p "$work"/intro/exercises "$work"/detailed/films
