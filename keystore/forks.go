@@ -264,7 +264,7 @@ func ResolveGroup(ctx context.Context, me *Secrets, identities []envelope.Identi
 		if err := next.carry(ctx, f, t.path(f.Tip().Hash()), identities); err != nil && !drop {
 			return nil, err
 		}
-		next.newEpoch = next.newEpoch || len(next.lost) > 0
+		next.newEpoch = next.newEpoch || !drop || len(next.lost) > 0
 	}
 	slices.SortFunc(next.resolves, func(a, b envelope.Hash) int { return bytes.Compare(a[:], b[:]) })
 	return next.document(ctx)

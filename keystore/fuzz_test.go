@@ -60,6 +60,13 @@ func FuzzSecrets(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(seed)
+		if s, err = newEpoch(classic); err != nil {
+			f.Fatal(err)
+		}
+		if seed, err = s.encode(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := parseSecrets(data)

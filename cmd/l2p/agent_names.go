@@ -134,7 +134,7 @@ func agentForgetCommand(s *session) *cli.Command {
 		Name:        "forget",
 		Usage:       "drop what is known of another agent or group, to learn it anew from the network",
 		ArgsUsage:   "AGENT",
-		Description: "For when two versions of a group were made at once and the keystore knows the one that lost. Names stay pinned.",
+		Description: "For when the keystore knows other documents than everybody else. Names stay pinned. For two versions of a group there is `l2p group resolve`.",
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 1, 1)
 			if err != nil {
