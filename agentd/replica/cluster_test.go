@@ -32,7 +32,8 @@ type cluster struct {
 	ring    *ring.Ring
 	nodes   map[envelope.NodeID]*testNode
 	order   []*testNode
-	refuse  wire.Type // requests of this type are refused by every node
+	broken  func(*Replica) // nil: replicas as they are
+	refuse  wire.Type      // requests of this type are refused by every node
 	// lie, if set, may replace a node's reply.
 	lie func(from envelope.NodeID, t wire.Type, data []byte, err error) ([]byte, error)
 	// scrubPass and scrubRate are those of nodes that start; 0: the defaults.
@@ -58,9 +59,12 @@ const grace = time.Hour
 // delay is how long the network takes one way.
 const delay = time.Millisecond
 
-func newCluster(t testing.TB, n int) *cluster {
+func newCluster(t testing.TB, n int) *cluster { return newBrokenCluster(t, n, nil) }
+
+// newBrokenCluster returns a cluster whose replicas are changed before they run.
+func newBrokenCluster(t testing.TB, n int, broken func(*Replica)) *cluster {
 	t.TempDir() // first, so that it is removed after the nodes have stopped
-	c := &cluster{t: t, nodes: make(map[envelope.NodeID]*testNode), ring: ring.New(nil)}
+	c := &cluster{t: t, broken: broken, nodes: make(map[envelope.NodeID]*testNode), ring: ring.New(nil)}
 	for range n {
 		c.add()
 	}
@@ -115,6 +119,9 @@ func (n *testNode) start() {
 		Grace: grace, ScrubPass: n.c.scrubPass, ScrubRate: n.c.scrubRate,
 		Alive: func(id envelope.NodeID) bool { n.c.mu.Lock(); defer n.c.mu.Unlock(); return !n.c.nodes[id].down },
 	})
+	if n.c.broken != nil {
+		n.c.broken(n.Replica)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { n.Run(ctx) })

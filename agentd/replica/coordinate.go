@@ -193,6 +193,9 @@ func (g *get) run(ctx context.Context, nodes []envelope.NodeID, need, copies int
 	calls, cancel := context.WithTimeout(ctx, getTimeout)
 	stop := context.AfterFunc(g.r.ctx, cancel)
 	defer func() { stop(); cancel() }()
+	if g.r.broken.noWriteBack {
+		copies = 0
+	}
 	g.m = newGetMachine(nodes, need, copies)
 	answers := make(chan recordAnswer, len(nodes))
 	for _, node := range nodes {

@@ -91,6 +91,7 @@ type Replica struct {
 
 	sent, dropped atomic.Uint64 // by hints and by all rounds of reconciling
 
+	broken       broken
 	hints        hints
 	reservations reservations
 
@@ -106,6 +107,12 @@ type Replica struct {
 	mu     sync.Mutex // guards closed and the adding to work
 	closed bool
 	work   sync.WaitGroup // goroutines that outlive the request they were started for
+}
+
+// broken says which of its rules a replica doesn't keep. Only tests set it, to
+// show that they notice.
+type broken struct {
+	noReservation, noWriteBack, noSignature bool
 }
 
 // New returns a Replica that serves requests at once and reconciles while Run

@@ -116,7 +116,7 @@ func (r *Replica) receiveReserve(ctx context.Context, q wire.Reserve, data []byt
 // kind Conflict if it doesn't follow from what is there or others write at the
 // same time, NotDurable if fewer than w answer. Nothing has been written then.
 func (r *Replica) reserve(ctx context.Context, q quorum, rec *envelope.Record) error {
-	if q.k < 2 {
+	if q.k < 2 || r.broken.noReservation {
 		return nil // compare-and-set will do
 	}
 	data := rec.Signed.Encode()
