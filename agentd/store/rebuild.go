@@ -51,9 +51,6 @@ func Rebuild(dir string, opts Options) (_ Rebuilt, err error) {
 		return Rebuilt{}, err
 	}
 	half := filepath.Join(dir, halfIndex)
-	if err := os.RemoveAll(half); err != nil {
-		return Rebuilt{}, ioError(err, "removing what an earlier rebuild left")
-	}
 	// Nothing counts before the end, when all of it is synced.
 	db, err := badger.Open(badgerOptions(half, s.log).WithSyncWrites(false))
 	if err != nil {
@@ -195,8 +192,14 @@ func moveAside(dir string) (aside string, err error) {
 }
 
 // finishRebuild puts a complete new index in its place, unless there is still
-// an old one: then the new one may be behind it, and is removed.
+// an old one: then the new one may be behind it, and is removed. So is what
+// isn't complete.
 func finishRebuild(dir string) error {
+	for _, left := range []string{halfIndex, scratchIndex} {
+		if err := os.RemoveAll(filepath.Join(dir, left)); err != nil {
+			return ioError(err, "removing what an earlier rebuild left")
+		}
+	}
 	fresh, place := filepath.Join(dir, newIndex), filepath.Join(dir, indexDir)
 	if _, err := os.Stat(fresh); errors.Is(err, os.ErrNotExist) {
 		return nil

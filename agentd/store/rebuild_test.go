@@ -263,6 +263,12 @@ func TestRebuildEndsAnywhere(t *testing.T) {
 				s := open(t, dir)
 				defer s.Close()
 				l.check(t, s, true)
+				names, err := filepath.Glob(filepath.Join(dir, indexDir+".*"))
+				for _, name := range names {
+					if err != nil || !strings.HasPrefix(filepath.Base(name), oldIndex) {
+						t.Errorf("%s is left, %v", name, err)
+					}
+				}
 			})
 		}
 	}
@@ -340,5 +346,56 @@ func TestAnyBitOfTheIndex(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestIndexDamagedWhileOpen: what stands in a damaged block isn't found, and
+// CheckIndex says that something is wrong.
+func TestIndexDamagedWhileOpen(t *testing.T) {
+	t.Parallel()
+	dir, l := newLibrary(t, false)
+	s := open(t, dir)
+	defer s.Close()
+	if err := s.CheckIndex(); err != nil {
+		t.Fatalf("before: %v", err)
+	}
+	f, err := os.OpenFile(indexFile(t, dir, tableSuffix), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	one := make([]byte, 1)
+	for _, at := range []int64{100, 5000} { // in place: the file is mapped
+		if _, err := f.ReadAt(one, at); err != nil {
+			t.Fatal(err)
+		}
+		one[0] ^= 1
+		if _, err := f.WriteAt(one, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.CheckIndex(); err == nil {
+		t.Error("the damage isn't noticed")
+	}
+	lost := 0
+	for i, id := range l.ids {
+		got, err := s.Segment(id)
+		if err == nil && !bytes.Equal(got, l.frames[i]) {
+			t.Errorf("segment %d is another", i)
+		}
+		if err != nil {
+			lost++
+		}
+	}
+	if lost == 0 {
+		t.Error("nothing stood in what was damaged")
+	}
+	for i, id := range l.ids { // as the other replicas send them
+		if _, err := s.PutSegment(id, l.w.id, l.frames[i], time.Hour); err != nil {
+			t.Errorf("segment %d can't be put again: %v", i, err)
+		}
+		if got, err := s.Segment(id); err != nil || !bytes.Equal(got, l.frames[i]) {
+			t.Errorf("segment %d, put again: %d bytes, %v", i, len(got), err)
+		}
 	}
 }
