@@ -142,6 +142,7 @@ func (s *session) startAgentd(dir string) (*background, error) {
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // ctrl-C is for l2p alone
+	closeOnExec()
 	if err := cmd.Start(); err != nil {
 		return nil, envelope.Errorf(envelope.Unavailable, "agentd can't be started: %w", withoutCall(err))
 	}
