@@ -26,6 +26,7 @@ func (a *Agentd) status() wire.StatusReply {
 		Records:  kept.Records,
 		Segments: kept.Segments,
 		Bytes:    kept.Bytes,
+		Damaged:  kept.Damaged,
 		DiskFree: kept.Free,
 		Requests: a.meter.requests.Load(),
 		Failed:   a.meter.failed.Load(),
@@ -35,6 +36,9 @@ func (a *Agentd) status() wire.StatusReply {
 		s.Nodes = n.nodes()
 		s.Founder = n.issuer != nil
 		s.Behind = n.replica.Behind()
+		if scrub := n.replica.Scrubbed(); !scrub.Done.IsZero() {
+			s.Scrubbed, s.IndexDamaged = scrub.Done.Unix(), scrub.IndexDamaged
+		}
 		s.Sent, _ = n.replica.Moved()
 		nodes := uint(n.currentRing().Len())
 		s.K, s.W, s.R = min(replica.DefaultK, nodes), min(replica.DefaultW, nodes), min(replica.DefaultR, nodes)

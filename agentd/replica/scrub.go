@@ -29,7 +29,7 @@ const (
 // started.
 type Scrub struct {
 	Began   time.Time // of the pass under way
-	Done    time.Time // end of the last whole pass; zero: none since the start
+	Done    time.Time // end of the last whole pass, before the start or after it; zero: none yet
 	Bytes   uint64    // read
 	Damaged uint64    // records and segments that were damaged or missing, and are fetched again
 	Adopted uint64    // files that the index had forgotten
@@ -66,6 +66,7 @@ type scrubCursor struct {
 	Record  *wire.RecordID      `cbor:"3,keyasint"` // the last one
 	Segment *envelope.SegmentID `cbor:"4,keyasint"` // the last one
 	Phase   scrubPhase          `cbor:"5,keyasint"`
+	Done    int64               `cbor:"6,keyasint"` // end of the last whole pass, Unix milliseconds; 0: none yet
 }
 
 type scrubPhase uint
@@ -106,7 +107,10 @@ func (s *scrubber) resume() {
 		err = envelope.Decode(data, maxCursor, &s.at)
 	}
 	if err != nil || data == nil || s.at.Began > time.Now().UnixMilli() {
-		s.at = scrubCursor{Began: time.Now().UnixMilli()}
+		s.at = scrubCursor{Began: time.Now().UnixMilli(), Done: s.at.Done}
+	}
+	if s.at.Done > 0 {
+		s.r.scrubbing.set(func(p *Scrub) { p.Done = time.UnixMilli(s.at.Done) })
 	}
 	if err != nil {
 		s.r.log.Warn("scrubbing begins anew: how far it was is not known", "err", err)
@@ -146,7 +150,7 @@ func (s *scrubber) pass(ctx context.Context) error {
 	if !pause(ctx, time.Until(began.Add(s.r.ScrubPass))) {
 		return ctx.Err()
 	}
-	s.at = scrubCursor{Began: time.Now().UnixMilli()}
+	s.at = scrubCursor{Began: time.Now().UnixMilli(), Done: s.at.Done}
 	return nil
 }
 
@@ -156,7 +160,9 @@ func (s *scrubber) finish() {
 	if err != nil {
 		s.r.log.Error("the index is damaged: stop the node and run agentd --rebuild-index", "err", err)
 	}
-	s.r.scrubbing.set(func(p *Scrub) { p.Done, p.IndexDamaged = time.Now(), err != nil })
+	now := time.Now()
+	s.at.Done = now.UnixMilli()
+	s.r.scrubbing.set(func(p *Scrub) { p.Done, p.IndexDamaged = now, err != nil })
 	p := s.r.Scrubbed()
 	s.r.log.Info("everything kept here has been read", "bytes", p.Bytes, "damaged", p.Damaged, "adopted", p.Adopted, "removed", p.Removed)
 	s.save()

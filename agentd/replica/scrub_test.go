@@ -128,10 +128,15 @@ func TestScrubKeepsItsPace(t *testing.T) {
 		if p := n.Scrubbed(); p.Done.IsZero() || p.Done.Sub(began) > time.Hour+15*time.Minute {
 			t.Errorf("the pass that began at %v: %+v", began, p)
 		}
+		done := n.Scrubbed().Done
 		n.stop()
 
 		c.scrubPass, c.scrubRate = time.Second, 1<<10
 		n.restart()
+		time.Sleep(time.Minute)
+		if p := n.Scrubbed(); !p.Done.Equal(done.Truncate(time.Millisecond)) {
+			t.Errorf("after a restart the last pass ended at %v, before at %v", p.Done, done)
+		}
 		time.Sleep(20 * time.Minute) // of which the directories take nine
 		if p := n.Scrubbed(); p.Bytes > 3<<20 {
 			t.Errorf("%d bytes were read at 1 KiB a second", p.Bytes)

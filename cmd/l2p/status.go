@@ -59,6 +59,10 @@ type statusResult struct {
 	Requests uint64    `json:"requests"` // of clients, since the start
 	Failed   uint64    `json:"failed"`   // of these
 	Sent     uint64    `json:"sent"`     // copies passed on to other nodes
+
+	Scrubbed     int64  `json:"scrubbed,omitempty"` // when all that is kept had last been read, Unix seconds
+	Damaged      uint64 `json:"damaged"`            // found damaged on disk, since the start
+	IndexDamaged bool   `json:"indexDamaged,omitempty"`
 }
 
 // nodeRow is one node with --json.
@@ -86,6 +90,7 @@ func newStatusResult(r *wire.StatusReply) statusResult {
 		Records: r.Records, Segments: r.Segments, Bytes: r.Bytes, DiskFree: r.DiskFree, K: r.K, W: r.W, R: r.R,
 		Uptime: r.Uptime, Pending: r.Pending, Behind: r.Behind,
 		Requests: r.Requests, Failed: r.Failed, Sent: r.Sent,
+		Scrubbed: r.Scrubbed, Damaged: r.Damaged, IndexDamaged: r.IndexDamaged,
 	}
 	if !r.Welcome.Network.IsZero() {
 		result.Network = r.Welcome.Network.String()
@@ -118,6 +123,12 @@ func printStatus(w io.Writer, r *wire.StatusReply, addr string) {
 	line("keeps", "%s, %s (%s), %s free", count(int(r.Records), "record"), count(int(r.Segments), "segment"), formatSize(r.Bytes), formatSize(r.DiskFree))
 	if r.Behind > 0 {
 		line("behind", "%d copies are still to be passed on", r.Behind)
+	}
+	if r.Damaged > 0 {
+		line("damaged", "%s on disk, dropped and fetched again since the start", count(int(r.Damaged), "thing"))
+	}
+	if r.IndexDamaged {
+		line("index", "damaged: stop the node and run agentd --rebuild-index")
 	}
 	if r.Pending > 0 {
 		line("waiting", "%s for admission; see `l2p admit`", count(int(r.Pending), "box"))

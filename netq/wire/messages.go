@@ -265,6 +265,13 @@ type StatusReply struct {
 	Failed   uint64 `cbor:"15,keyasint"`
 	// Sent counts the copies that were passed on to other nodes by reconciling.
 	Sent uint64 `cbor:"16,keyasint"`
+	// Scrubbed is when the node had last read all that it keeps, Unix seconds;
+	// zero: it hasn't yet.
+	Scrubbed int64 `cbor:"17,keyasint,omitempty"`
+	// Damaged counts what was found damaged on disk since the start.
+	Damaged uint64 `cbor:"18,keyasint,omitempty"`
+	// IndexDamaged says that the node's index has to be rebuilt.
+	IndexDamaged bool `cbor:"19,keyasint,omitempty"`
 }
 
 // NodeStatus is one node as the answering node sees it.
