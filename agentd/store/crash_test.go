@@ -74,12 +74,20 @@ func TestKilledWhileWriting(t *testing.T) {
 	var acknowledged []string
 	for round, lines := range []int{1, 7, 60, 200} {
 		acknowledged = append(acknowledged, writeAndKill(t, dir, lines)...)
-		s := open(t, dir)
-		for _, line := range acknowledged {
-			checkAcknowledged(t, s, line)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
+		// As it is, and then with an index made of what is there.
+		for _, prepare := range []func(){func() {}, func() { rebuild(t, dir) }} {
+			prepare()
+			s := open(t, dir)
+			mend(t, s)
+			for _, line := range acknowledged {
+				checkAcknowledged(t, s, line)
+			}
+			if files, st := len(listFiles(t, s, segmentDir)), s.Stats(); files != int(st.Segments) || st.Damaged != 0 {
+				t.Errorf("%d files of segments, counted as %+v", files, st)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if t.Failed() {
 			t.Fatalf("in round %d", round)

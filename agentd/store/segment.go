@@ -91,7 +91,10 @@ func (s *Store) PutSegment(id envelope.SegmentID, owner envelope.AgentID, frame 
 		return false, err
 	}
 	entry := segmentEntry{Size: size}
-	arrived := time.Now().Add(-age)
+	arrived, modified := time.Now().Add(-age), time.Time{}
+	if age != 0 {
+		modified = arrived
+	}
 	var newSegment, newClaim bool
 	defer func() {
 		if !newClaim {
@@ -102,7 +105,7 @@ func (s *Store) PutSegment(id envelope.SegmentID, owner envelope.AgentID, frame 
 		entry.File = segmentName(id, owner)
 		s.held.hold(entry.File)
 		defer s.held.release(entry.File)
-		if err := s.writeShard(segmentDir, entry.File, frame, arrived); err != nil {
+		if err := s.writeShard(segmentDir, entry.File, frame, modified); err != nil {
 			return false, err
 		}
 		defer func() {
