@@ -317,8 +317,10 @@ func title(d *envelope.Document) string {
 
 // Passwd changes the passphrase of an agent of the store; empty: from none, to
 // none. Both are cleared. It returns the agent's newest document, which is a
-// new one to publish where documents carry the locked secrets. Who has seen an
-// older document can still use the older passphrase on it: the keys stay.
+// new one to publish where documents carry the locked secrets. Those before it
+// keep theirs until they are known to be published ([Store.Published]). Who has
+// seen an older document can still use the older passphrase on it: the keys
+// stay.
 func (s *Store) Passwd(ctx context.Context, id envelope.AgentID, from, to []byte) (*envelope.Document, error) {
 	defer clear(to)
 	secrets, err := s.Unlock(id, from)

@@ -254,10 +254,14 @@ func (s *Store) removeLeft(left []*envelope.Document) error {
 
 // writeNew is writeChain but for the removal.
 func (s *Store) writeNew(known, chain []*envelope.Document, common int) error {
+	own, err := s.hasSecrets(chain[0].ID())
+	if err != nil {
+		return err
+	}
 	for i, d := range chain {
 		keep := keepsAttachments(chain, i)
 		if i >= common {
-			if !keep {
+			if !keep && d.Group != nil {
 				d = d.Bare()
 			}
 			if err := s.writeDocument(d); err != nil {
@@ -275,7 +279,16 @@ func (s *Store) writeNew(known, chain []*envelope.Document, common int) error {
 			return err
 		}
 	}
-	for i, d := range known[:common] {
+	if own {
+		return nil // they may have to be published: see Published
+	}
+	return s.stripSuperseded(chain, known[:common])
+}
+
+// stripSuperseded drops the attachments of those of documents, the first ones of
+// chain, that are superseded.
+func (s *Store) stripSuperseded(chain, documents []*envelope.Document) error {
+	for i, d := range documents {
 		if d.HasAttachments() && !keepsAttachments(chain, i) {
 			if err := s.stripDocument(d); err != nil {
 				return err
@@ -283,6 +296,19 @@ func (s *Store) writeNew(known, chain []*envelope.Document, common int) error {
 		}
 	}
 	return nil
+}
+
+// Published says that the network has the documents of an own agent. Then those
+// that are superseded lose their attachments, which hold secrets under former
+// passphrases.
+func (s *Store) Published(ctx context.Context, id envelope.AgentID) error {
+	return s.locked(func() error {
+		chain, err := s.readChain(id)
+		if err != nil {
+			return err
+		}
+		return s.stripSuperseded(chain, chain)
+	})
 }
 
 // keepsAttachments reports whether the i-th document of chain is of use with its

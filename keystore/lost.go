@@ -65,23 +65,25 @@ func (s *Store) GiveWay(ctx context.Context, run []*envelope.Document) error {
 	})
 }
 
-// AddUnpublished keeps a group's next document that no other has seen yet. Unlike
+// AddUnpublished keeps the next document of a group or an own agent that no other has seen yet. Unlike
 // AddDocuments it leaves those before it as they are: with the attachments with
 // which they are to be published.
 func (s *Store) AddUnpublished(ctx context.Context, d *envelope.Document) error {
-	return s.locked(func() error {
-		known, err := s.readChain(d.ID())
-		if err != nil {
-			return err
-		}
-		if err := envelope.VerifyDocument(ctx, d, known, s); err != nil {
-			return err
-		}
-		if len(known) > 0 && known[len(known)-1].Hash() != d.Parent {
-			return twoVersions(known[len(known)-1], d)
-		}
-		return s.writeDocument(d)
-	})
+	return s.locked(func() error { return s.addUnpublished(ctx, d) })
+}
+
+func (s *Store) addUnpublished(ctx context.Context, d *envelope.Document) error {
+	known, err := s.readChain(d.ID())
+	if err != nil {
+		return err
+	}
+	if err := envelope.VerifyDocument(ctx, d, known, s); err != nil {
+		return err
+	}
+	if len(known) > 0 && known[len(known)-1].Hash() != d.Parent {
+		return twoVersions(known[len(known)-1], d)
+	}
+	return s.writeDocument(d)
 }
 
 // addGroup keeps documents of one group, of both sides of a fork if there is

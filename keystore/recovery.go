@@ -56,7 +56,8 @@ func (s *Store) replaceSecrets(ctx context.Context, d *envelope.Document, stored
 	if err := s.writeFile(stored, agentsDir, d.ID().String(), strconv.FormatUint(d.Version, 10)); err != nil {
 		return err
 	}
-	if err := s.addDocuments(ctx, []*envelope.Document{d}); err != nil {
+	// Those before it may have to be published yet, with what is attached.
+	if err := s.addUnpublished(ctx, d); err != nil {
 		return err
 	}
 	return s.writeSecrets(d.ID(), d.Version, stored)
@@ -147,7 +148,19 @@ func (s *Store) Recover(ctx context.Context, chain []*envelope.Document, key *Re
 		if err := s.writeFile(stored, agentsDir, next.ID().String(), strconv.FormatUint(next.Version, 10)); err != nil {
 			return err
 		}
-		if err := s.writeAgent(ctx, append(slices.Clone(chain), next), next.Version, stored); err != nil || len(others) > 0 {
+		known, err := s.readChain(next.ID())
+		if err != nil {
+			return err
+		}
+		if len(known) > 0 && known[len(known)-1].Hash() == next.Parent {
+			err = s.addUnpublished(ctx, next)
+		} else {
+			err = s.addDocuments(ctx, append(slices.Clone(chain), next))
+		}
+		if err == nil {
+			err = s.writeSecrets(next.ID(), next.Version, stored)
+		}
+		if err != nil || len(others) > 0 {
 			return err
 		}
 		return s.writeFile([]byte(next.ID().String()+"\n"), defaultFile)

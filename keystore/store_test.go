@@ -248,6 +248,16 @@ func TestPasswd(t *testing.T) {
 			if err := envelope.VerifyChain(t.Context(), chain, s); err != nil {
 				t.Error(err)
 			}
+			if !chain[0].Locked.IsZero() && chain[0].Attachment(chain[0].Locked) == nil {
+				t.Error("version 1 can't be published any more")
+			}
+			// The network has it: what came before needn't be published.
+			if err := s.Published(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			if chain, err = s.Chain(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
 			for _, d := range chain[:len(chain)-1] {
 				if len(d.Signed().Attachments) > 0 {
 					t.Errorf("version %d still carries keys under a former passphrase", d.Version)

@@ -46,6 +46,9 @@ func agentRotateCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if a, err = s.keystore.Agent(a.ID()); err != nil {
+				return err
+			}
 			d := chain[len(chain)-1]
 			if c.Bool("new-recovery") && len(d.Recovery) != 0 {
 				return envelope.WithHint(envelope.Errorf(envelope.Conflict, "%s has a recovery key already, and only that can change it", title(d)), "see `l2p help agent recover`")

@@ -202,3 +202,21 @@ func (s *session) warnAuthor(ctx context.Context, o *envelope.Opener) {
 		s.warn("%s is revoked by the operator of its box: somebody else may have its keys", name)
 	}
 }
+
+// warnOldKeys says in a line if a group that is sealed for can still be opened
+// with keys that are revoked: those of a member who was recovered since, as far
+// as the keystore knows. To ask for each member would take too long.
+func (s *session) warnOldKeys(ctx context.Context, group *envelope.Document) {
+	if group.Group == nil || len(group.Group.Members) > maxLookedUp {
+		return
+	}
+	for _, m := range group.Group.Members {
+		if m.Epoch != 0 {
+			continue // a group, whose new keys have made it lag behind
+		}
+		if chain, err := s.keystore.Chain(ctx, m.ID); err == nil && envelope.RevokedBy(chain, m.Version) != nil {
+			s.warn("group %s can still be opened with the former keys of %s, which are revoked, until an admin runs: l2p group renew %s", title(group), title(chain[len(chain)-1]), title(group))
+			return
+		}
+	}
+}

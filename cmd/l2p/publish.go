@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"l2p/envelope"
@@ -63,18 +64,17 @@ func (s *session) publishAgent(ctx context.Context, client *netq.Client, id enve
 	if err != nil {
 		return err
 	}
+	last := chain[len(chain)-1]
 	var known uint64
-	data, _, err := client.GetRecord(ctx, envelope.Ref{Kind: envelope.KindDocument, Owner: id}, 0)
-	switch {
-	case is(err, envelope.NotFound):
-	case err != nil:
-		return err
-	default:
-		newest, err := envelope.ParseDocument(data)
+	// Bare, since a large group's key boxes take long.
+	for r, err := range client.Records(ctx, wire.ListRecords{Kind: envelope.KindDocument, Owner: id, Bare: true}) {
+		if is(err, envelope.NotFound) {
+			break
+		}
 		if err != nil {
 			return err
 		}
-		known = newest.Version
+		known = max(known, r.Version.N)
 	}
 	for _, d := range chain {
 		if d.Version <= known {
@@ -83,6 +83,9 @@ func (s *session) publishAgent(ctx context.Context, client *netq.Client, id enve
 		if _, err := client.PutRecord(ctx, envelope.KindDocument, d.Signed().Encode()); err != nil {
 			return err
 		}
+	}
+	if last.Group == nil && slices.ContainsFunc(chain[:len(chain)-1], (*envelope.Document).HasAttachments) {
+		return s.keystore.Published(ctx, id)
 	}
 	return nil
 }

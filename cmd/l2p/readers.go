@@ -124,6 +124,7 @@ func (s *session) reader(ctx context.Context, name string) (envelope.Recipient, 
 		return envelope.Recipient{}, envelope.WithHint(envelope.Errorf(envelope.Denied, "%s is revoked by the operator of its box: somebody else may have its keys", revoked),
 			"leave it out until it is recovered and bound again")
 	}
+	s.warnOldKeys(ctx, d)
 	return envelope.RecipientOf(d)
 }
 
