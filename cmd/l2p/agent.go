@@ -37,6 +37,7 @@ type agentFacts struct {
 	Kind      string `json:"kind"`
 	Version   uint64 `json:"version"` // of its newest document
 	Recipient string `json:"recipient,omitempty"`
+	Recovery  bool   `json:"recovery"`            // it has a recovery key
 	Own       bool   `json:"own"`                 // the keystore has its keys
 	Locked    bool   `json:"locked,omitempty"`    // by a passphrase; own agents only
 	KeysLocal bool   `json:"keysLocal,omitempty"` // the document doesn't carry the locked keys; own agents only
@@ -45,5 +46,5 @@ type agentFacts struct {
 }
 
 func factsOf(d *envelope.Document) agentFacts {
-	return agentFacts{ID: d.ID().String(), Name: d.Name, Kind: d.Kind.String(), Version: d.Version, Recipient: d.Recipient}
+	return agentFacts{ID: d.ID().String(), Name: d.Name, Kind: d.Kind.String(), Version: d.Version, Recipient: d.Recipient, Recovery: len(d.Recovery) > 0}
 }

@@ -98,6 +98,11 @@ func agentShowCommand(s *session) *cli.Command {
 				if f.Own {
 					fmt.Fprintf(w, "keys       here, %s\n", lockState(f))
 				}
+				if f.Recovery {
+					fmt.Fprintln(w, "recovery   by a key on paper")
+				} else if f.Own {
+					fmt.Fprintln(w, "recovery   none; to make a recovery key: l2p agent rotate --new-recovery")
+				}
 				// A hybrid recipient has 1,959 characters, so it is for those who ask.
 				if c.Bool("recipient") && f.Recipient != "" {
 					fmt.Fprintf(w, "recipient  %s\n", printable(f.Recipient))
