@@ -62,6 +62,16 @@ func TestScrubFindsWhatNobodyReads(t *testing.T) {
 		flip(t, c.order[2], "segments/*/*.*")
 		must(t, os.Remove(glob(t, c.order[2], "records/*/*.*")))
 
+		began := time.Now()
+		for c.order[1].Scrubbed().Damaged == 0 && time.Since(began) < 2*scrubPass {
+			time.Sleep(time.Second)
+		}
+		time.Sleep(5 * time.Second) // long before anybody reconciles
+		ref := envelope.Ref{Kind: envelope.KindDocument, Owner: adam.id}
+		if has, err := c.order[1].Store.HasRecord(ref, versionOf(adam.doc)); !has || err != nil {
+			t.Errorf("the record isn't there again, %v after the beginning: %v", time.Since(began), err)
+		}
+
 		time.Sleep(2 * scrubPass)
 		synctest.Wait()
 		for i, want := range []uint64{0, 2, 2} {
@@ -74,7 +84,7 @@ func TestScrubFindsWhatNobodyReads(t *testing.T) {
 				t.Errorf("the segment of node %d: %d bytes, %v", i+1, len(frame), err)
 			}
 			rec := adam.doc.Signed().Encode()
-			data, err := c.order[i].Store.Record(envelope.Ref{Kind: envelope.KindDocument, Owner: adam.id}, versionOf(adam.doc), false)
+			data, err := c.order[i].Store.Record(ref, versionOf(adam.doc), false)
 			if err != nil || !bytes.Equal(data, rec) {
 				t.Errorf("the record of node %d: %d bytes, %v", i+1, len(data), err)
 			}

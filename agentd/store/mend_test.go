@@ -144,40 +144,42 @@ func TestMendWhileWriting(t *testing.T) {
 	s := newStore(t)
 	w, _ := newUser(t, 0)
 	var writers, mender sync.WaitGroup
+	const n = 4
+	var ids [n]envelope.SegmentID
+	var frames [n][]byte
+	for i := range n {
+		_, id, frame := w.envelope(t, fmt.Sprint("course ", i), envelope.Version{}, 100)
+		ids[i], frames[i] = id[0], frame[0]
+	}
 	done := make(chan struct{})
 	mender.Go(func() {
-		for {
+		for i := 0; ; i++ {
 			select {
 			case <-done:
 				return
 			default:
 			}
-			for i := range Shards {
-				if _, _, err := s.MendShard(i); err != nil {
-					t.Error(err)
-				}
+			if _, _, err := s.MendShard(256 + int(ids[i%n].Key[0])); err != nil {
+				t.Error(err)
 			}
 		}
 	})
-	const n = 4
-	var ids [n]envelope.SegmentID
 	for i := range n {
-		_, id, frame := w.envelope(t, fmt.Sprint("course ", i), envelope.Version{}, 100)
-		ids[i] = id[0]
+		id, frame := ids[i], frames[i]
 		writers.Go(func() {
-			for range 60 {
+			for range 100 {
 				for range 2 { // two writers of one segment: one file is too many
 					writers.Go(func() {
-						if _, err := s.PutSegment(id[0], w.id, frame[0], 0); err != nil && envelope.KindOf(err) != envelope.Unavailable {
+						if _, err := s.PutSegment(id, w.id, frame, 0); err != nil && envelope.KindOf(err) != envelope.Unavailable {
 							t.Error(err)
 						}
 					})
 				}
-				if err := s.DeleteSegment(id[0]); err != nil {
+				if err := s.DeleteSegment(id); err != nil {
 					t.Error(err)
 				}
 			}
-			if _, err := s.PutSegment(id[0], w.id, frame[0], 0); err != nil {
+			if _, err := s.PutSegment(id, w.id, frame, 0); err != nil {
 				t.Error(err)
 			}
 		})
