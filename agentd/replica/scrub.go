@@ -223,9 +223,13 @@ func (s *scrubber) segments(ctx context.Context) error {
 		}
 		rate := s.rate()
 		for _, info := range page {
-			_, err := s.r.segmentHere(info.ID)
+			claims, err := s.r.Store.Claims(info.ID) // as they are now, and the page was then
+			if err == nil {
+				err = s.r.Store.CheckSegment(info.ID)
+			}
 			if isKind(err, envelope.Corrupt) {
 				s.damaged()
+				s.r.healSegment(info.ID, claims)
 			} else if err != nil && !isKind(err, envelope.NotFound) {
 				return err
 			}

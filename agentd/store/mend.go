@@ -105,7 +105,7 @@ func (s *Store) mendSegment(name string) (mending, error) {
 	if file != "" {
 		return uselessFile, nil
 	}
-	frame, err := s.readFile(segmentDir, name, maxFrame)
+	frame, err := s.readFile(segmentDir, name, maxFrame, true)
 	if errors.Is(err, os.ErrNotExist) {
 		return knownFile, nil
 	}
@@ -175,7 +175,7 @@ func (s *Store) mendRecord(name string) (mending, error) {
 	if len(name) < 2*idSize+1 || name[2*idSize] != '.' {
 		return knownFile, nil
 	}
-	data, err := s.readFile(recordDir, name, envelope.MaxSignedSize)
+	data, err := s.readFile(recordDir, name, envelope.MaxSignedSize, false)
 	if errors.Is(err, os.ErrNotExist) {
 		return knownFile, nil
 	}
@@ -267,11 +267,12 @@ func (s *Store) recordFile(r *envelope.Record) (string, error) {
 	return entry.File, err
 }
 
-// CheckRecord reads one version of a record as Record does, and sees to it
-// that the index leads to it: that the newest version is known, and its
-// segments count as live. It returns the record's size in bytes.
+// CheckRecord reads one version of a record as Record does, from the disk and
+// not from memory if it is a file, and sees to it that the index leads to it:
+// that the newest version is known, and its segments count as live. It returns
+// the record's size in bytes.
 func (s *Store) CheckRecord(ref envelope.Ref, v envelope.Version) (size int, err error) {
-	data, err := s.Record(ref, v, false)
+	data, err := s.record(ref, v, false, true)
 	if err != nil {
 		return 0, err
 	}

@@ -158,7 +158,7 @@ func (s *Store) salvagedRecord(ref envelope.Ref, v envelope.Version, value []byt
 	data := entry.Data
 	if entry.File != "" {
 		var err error
-		if data, err = s.readFile(recordDir, entry.File, envelope.MaxSignedSize); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if data, err = s.readFile(recordDir, entry.File, envelope.MaxSignedSize, false); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return ioError(err, "reading a record")
 		}
 	}

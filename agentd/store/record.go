@@ -261,6 +261,10 @@ func (s *Store) HasRecord(ref envelope.Ref, v envelope.Version) (has bool, err e
 // attachments. An error of kind NotFound says that it isn't kept, one of kind
 // Corrupt that what was kept is damaged and has been dropped.
 func (s *Store) Record(ref envelope.Ref, v envelope.Version, bare bool) ([]byte, error) {
+	return s.record(ref, v, bare, false)
+}
+
+func (s *Store) record(ref envelope.Ref, v envelope.Version, bare, cold bool) ([]byte, error) {
 	if err := checkRef(ref); err != nil {
 		return nil, err
 	}
@@ -274,7 +278,7 @@ func (s *Store) Record(ref envelope.Ref, v envelope.Version, bare bool) ([]byte,
 	}
 	data := entry.Data
 	if entry.File != "" {
-		if data, err = s.readFile(recordDir, entry.File, envelope.MaxSignedSize); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if data, err = s.readFile(recordDir, entry.File, envelope.MaxSignedSize, cold); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, ioError(err, "reading a record")
 		}
 	}

@@ -209,13 +209,22 @@ func (s *Store) HasSegments(ids []envelope.SegmentID) ([]bool, error) {
 // Segment returns a segment's frame, which has proved itself. An error of kind
 // NotFound says that it isn't kept, one of kind Corrupt that what was kept is
 // damaged and has been dropped.
-func (s *Store) Segment(id envelope.SegmentID) ([]byte, error) {
+func (s *Store) Segment(id envelope.SegmentID) ([]byte, error) { return s.segment(id, false) }
+
+// CheckSegment is Segment for those who want to know whether the segment is
+// whole: it is read from the disk, not from memory.
+func (s *Store) CheckSegment(id envelope.SegmentID) error {
+	_, err := s.segment(id, true)
+	return err
+}
+
+func (s *Store) segment(id envelope.SegmentID, cold bool) ([]byte, error) {
 	var entry segmentEntry
 	err := s.view(func(txn *badger.Txn) error { return getSegment(txn, id, &entry) })
 	if err != nil {
 		return nil, err
 	}
-	frame, err := s.readFile(segmentDir, entry.File, maxFrame)
+	frame, err := s.readFile(segmentDir, entry.File, maxFrame, cold)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, ioError(err, "reading a segment")
 	}
@@ -407,9 +416,15 @@ func (s *Store) count() error {
 	})
 }
 
-func (s *Store) readFile(sub, name string, limit int) ([]byte, error) {
+// readFile reads a file of the store; cold: from the disk, though it may be in
+// memory, where it isn't left.
+func (s *Store) readFile(sub, name string, limit int, cold bool) ([]byte, error) {
 	if len(name) < 2 {
 		return nil, os.ErrNotExist
+	}
+	if cold {
+		forget(s.shardPath(sub, name))
+		defer forget(s.shardPath(sub, name))
 	}
 	return readLimited(s.shardPath(sub, name), limit)
 }

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package store
+
+// forget does nothing where there is no such request.
+func forget(string) {}
