@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// vectors says whether hash16 works here.
-var vectors = cpu.X86.HasAVX512F
+// vectors says whether hash16 works here. Its last instructions, on half
+// registers, need AVX512VL beside the foundation, which a Xeon Phi doesn't have.
+var vectors = cpu.X86.HasAVX512F && cpu.X86.HasAVX512VL
 
 // hash16 hashes 16 inputs of one length at once. Input i begins at in +
 // i·stride and has the given number of blocks of 64 bytes; its counter is
