@@ -77,6 +77,9 @@ type GroupChange struct {
 	// somebody is removed or added from now on, or when a nested group has new
 	// keys since.
 	NewEpoch bool
+
+	// Recovery becomes the public recovery key of a group that has none.
+	Recovery ed25519.PublicKey
 }
 
 // ChangeGroup returns the next document of a group, which an admin signs.
@@ -97,10 +100,13 @@ func ChangeGroup(ctx context.Context, me *Secrets, identities []envelope.Identit
 	if err := checkAdmin(me, d); err != nil {
 		return nil, err
 	}
-	if len(c.Add)+len(c.Remove)+len(c.AddAdmins)+len(c.RemoveAdmins) == 0 && !c.NewEpoch {
+	if len(c.Add)+len(c.Remove)+len(c.AddAdmins)+len(c.RemoveAdmins) == 0 && !c.NewEpoch && c.Recovery == nil {
 		return nil, envelope.Errorf(envelope.Usage, "nothing to change in group %s", title(d))
 	}
-	next := succession{me: me, docs: docs, chain: chain, newEpoch: c.NewEpoch || c.FromNow || len(c.Remove) > 0}
+	if c.Recovery != nil && len(d.Recovery) != 0 {
+		return nil, envelope.Errorf(envelope.Denied, "group %s has a recovery key already, and only that can change it", title(d))
+	}
+	next := succession{me: me, docs: docs, chain: chain, newRecovery: c.Recovery, newEpoch: c.NewEpoch || c.FromNow || len(c.Remove) > 0}
 	if next.admins, err = changeAdmins(d, c); err != nil {
 		return nil, err
 	}

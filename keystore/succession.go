@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"context"
+	"crypto/ed25519"
 	"slices"
 
 	"filippo.io/age"
@@ -26,6 +27,8 @@ type succession struct {
 	added    []seat            // who need one
 	newEpoch bool
 	recovery *RecoveryKey // signs in the place of me, if it is set
+
+	newRecovery ed25519.PublicKey // for a group without one
 
 	// Of a fork that is resolved: what it lost, and what opens its epochs.
 	resolves []envelope.Hash
@@ -122,10 +125,14 @@ func (n *succession) document(ctx context.Context) (*envelope.Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.newEpoch || lags {
-		return n.startEpoch(ctx, follow(d))
+	next := follow(d)
+	if len(next.Recovery) == 0 {
+		next.Recovery = n.newRecovery
 	}
-	return n.stayInEpoch(ctx, follow(d))
+	if n.newEpoch || lags {
+		return n.startEpoch(ctx, next)
+	}
+	return n.stayInEpoch(ctx, next)
 }
 
 // startEpoch completes next with new keys, sealed to members' newest documents.

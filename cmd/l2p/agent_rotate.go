@@ -19,17 +19,14 @@ func agentRotateCommand(s *session) *cli.Command {
 		Description: "Its id and its name stay, and so does the passphrase. The former keys are kept, so that what was sealed until now can still be read, groups included.\n" +
 			"Rotate when keys may have been seen by others. Where they are in a thief's hands, use `l2p agent recover`: the thief can rotate as well.\n" +
 			"With --new-recovery an agent that has no recovery key gets one. " + recoveryHelp,
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "new-recovery", Usage: "make a recovery key, if the agent has none", DisableDefaultText: true},
-			recoveryFlags()[0],
-		},
+		Flags: newRecoveryFlags(),
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)
 			if err != nil {
 				return err
 			}
-			if c.IsSet("recovery-file") && !c.Bool("new-recovery") {
-				return usagef(c, "--recovery-file goes with --new-recovery")
+			if err := checkNewRecovery(c); err != nil {
+				return err
 			}
 			a, err := s.agentOrActing(args)
 			if err != nil {
@@ -50,20 +47,14 @@ func agentRotateCommand(s *session) *cli.Command {
 				return err
 			}
 			d := chain[len(chain)-1]
-			if c.Bool("new-recovery") && len(d.Recovery) != 0 {
-				return envelope.WithHint(envelope.Errorf(envelope.Conflict, "%s has a recovery key already, and only that can change it", title(d)), "see `l2p help agent recover`")
-			}
 			opts := keystore.RotateOptions{}
 			if opts.Passphrase, err = s.knownPassphrase(c.Context, a); err != nil {
 				return err
 			}
 			paper := &paper{s: s}
 			if c.Bool("new-recovery") {
-				if paper, err = s.recoveryPaper(c, title(d)); err != nil {
+				if paper, err = s.addPaper(c, d); err != nil {
 					return err
-				}
-				if paper.key == nil {
-					return envelope.WithHint(envelope.Errorf(envelope.Usage, "there is no terminal to show the recovery key on"), "--recovery-file FILE takes it")
 				}
 			}
 			opts.Recovery = paper.public()

@@ -35,7 +35,7 @@ func groupCommand(s *session) *cli.Command {
 				},
 			},
 			groupChangeCommand(s, "renew", "", "give a group new keys though nobody leaves", "Needed when a group in it has removed somebody, or when a member's former keys were stolen.",
-				func(_ *cli.Context, g *keystore.GroupChange, _ []envelope.AgentID) { g.NewEpoch = true }),
+				func(_ *cli.Context, g *keystore.GroupChange, _ []envelope.AgentID) { g.NewEpoch = true }, newRecoveryFlags()...),
 			groupResolveCommand(s),
 			groupRecoverCommand(s),
 			groupListCommand(s),
@@ -127,6 +127,9 @@ func groupChangeCommand(s *session, verb, what, usage, more string, set func(*cl
 			if err != nil {
 				return err
 			}
+			if err := checkNewRecovery(c); err != nil {
+				return err
+			}
 			dir, err := s.directory(c.Context)
 			if err != nil {
 				return err
@@ -145,10 +148,22 @@ func groupChangeCommand(s *session, verb, what, usage, more string, set func(*cl
 			}
 			var change keystore.GroupChange
 			set(c, &change, ids)
+			paper := &paper{s: s}
+			if c.Bool("new-recovery") {
+				if paper, err = s.addPaper(c, group); err != nil {
+					return err
+				}
+				change.Recovery = paper.public()
+			}
 			d, err := g.change(c.Context, change)
+			if err == nil && paper.key != nil && !d.RecoveryKey().Equal(paper.public()) {
+				err = envelope.Errorf(envelope.Conflict, "group %s is changed, but another admin was faster, and it has no such recovery key", title(d))
+			}
 			if err != nil {
+				paper.withdraw()
 				return err
 			}
+			paper.handOver()
 			return g.result(c.Context, d)
 		},
 	}

@@ -47,6 +47,9 @@ func (s *session) recoveryPaper(c *cli.Context, what string) (*paper, error) {
 	case c.Bool("no-recovery"):
 		return p, nil
 	case p.path == "" && !isTerminal(s.stderr):
+		if c.Bool("new-recovery") {
+			return p, nil
+		}
 		s.remark("%s gets no recovery key, since there is no terminal to show it on (--recovery-file FILE takes it)", what)
 		return p, nil
 	}
@@ -74,6 +77,35 @@ func (s *session) recoveryPaper(c *cli.Context, what string) (*paper, error) {
 		return nil, fileError(err)
 	}
 	return p, nil
+}
+
+// addPaper makes a recovery key for d's agent or group, which has none yet and is
+// to get one.
+func (s *session) addPaper(c *cli.Context, d *envelope.Document) (*paper, error) {
+	if len(d.Recovery) != 0 {
+		return nil, envelope.WithHint(envelope.Errorf(envelope.Conflict, "%s has a recovery key already, and only that can change it", title(d)), "see `l2p help agent recover`")
+	}
+	p, err := s.recoveryPaper(c, title(d))
+	if err == nil && p.key == nil {
+		err = envelope.WithHint(envelope.Errorf(envelope.Usage, "there is no terminal to show the recovery key on"), "--recovery-file FILE takes it")
+	}
+	return p, err
+}
+
+// newRecoveryFlags are the flags of commands that can add a recovery key.
+func newRecoveryFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "new-recovery", Usage: "make a recovery key, if there is none", DisableDefaultText: true},
+		recoveryFlags()[0],
+	}
+}
+
+// checkNewRecovery refuses a file for a key that isn't made.
+func checkNewRecovery(c *cli.Context) error {
+	if c.IsSet("recovery-file") && !c.Bool("new-recovery") {
+		return usagef(c, "--recovery-file goes with --new-recovery")
+	}
+	return nil
 }
 
 // public returns the public key, or nil.
