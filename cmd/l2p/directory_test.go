@@ -293,6 +293,67 @@ func TestForkedGroup(t *testing.T) {
 	}
 }
 
+// TestForkInNetwork: after a partition the network has both versions, each with
+// keys of its own. Either keystore learns of the other's, what was sealed for
+// the one that lost opens, and so it does when the fork is resolved.
+func TestForkInNetwork(t *testing.T) {
+	t.Parallel()
+	home, other := t.TempDir(), t.TempDir()
+	n := startDouble(t, other, "a-tech")
+	for _, name := range []string{"adam", "eve", "carol", "dora"} {
+		must(t, other, "", "agent", "create", name, "--no-passphrase")
+	}
+	must(t, other, "", "group", "create", "apprentices", "-m", "carol", "-m", "dora")
+	must(t, other, "", "group", "admin", "add", "apprentices", "eve")
+	if err := os.CopyFS(home, os.DirFS(other)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(home, "keystore"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	holdLock(t, filepath.Join(home, "node"))
+	before := len(n.records)
+	must(t, other, "", "--as", "eve", "group", "remove", "apprentices", "carol")
+	sealedThere := must(t, other, "hello", "seal", "-t", "apprentices", "--not-me")
+	n.mu.Lock()
+	cut := n.records[before:]
+	n.records = n.records[:before:before]
+	n.mu.Unlock()
+	must(t, home, "", "group", "remove", "apprentices", "dora")
+	sealedHere := must(t, home, "hello", "seal", "-t", "apprentices", "--not-me")
+	n.mu.Lock()
+	n.records = append(n.records, cut...)
+	n.mu.Unlock()
+
+	for _, h := range []string{home, other} {
+		out := must(t, h, "", "group", "show", "apprentices")
+		if strings.Count(out, "fork     version 3 of ") != 1 || !strings.Contains(out, ", lost against version 3 of ") {
+			t.Errorf("group show:\n%s", out)
+		}
+		for _, sealed := range []string{sealedHere, sealedThere} {
+			must(t, h, sealed, "open")
+		}
+	}
+	must(t, home, "", "group", "resolve", "apprentices")
+	for _, h := range []string{home, other} {
+		out := must(t, h, "", "group", "show", "apprentices")
+		if strings.Contains(out, "fork  ") || strings.Contains(out, "member   carol") || strings.Contains(out, "member   dora") || !strings.Contains(out, "epoch    3") {
+			t.Errorf("group show:\n%s", out)
+		}
+	}
+	// Who comes later reads both sides, too, and those who were removed on
+	// either side nothing new.
+	id := must1(t, other, "agent", "create", "frank", "--no-passphrase")
+	must(t, home, "", "group", "add", "apprentices", id)
+	for _, sealed := range []string{sealedHere, sealedThere} {
+		must(t, other, sealed, "--as", "frank", "open")
+	}
+	sealed := must(t, home, "hello", "seal", "-t", "apprentices", "--not-me")
+	for _, gone := range []string{"carol", "dora"} {
+		mustFail(t, envelope.NotReader, "", other, sealed, "--as", gone, "open")
+	}
+}
+
 // TestFasterAdmin: while a group is changed here, it is changed in the network.
 // The change is made again on top of that.
 func TestFasterAdmin(t *testing.T) {
