@@ -155,6 +155,9 @@ const maxAge = 10 * 365 * 24 * time.Hour
 func (r *Replica) putSegmentHere(p wire.PutSegment, frame []byte) error {
 	age := time.Duration(min(p.Age, uint64(maxAge/time.Second))) * time.Second
 	_, err := r.Store.PutSegment(p.ID, p.Owner, frame, age)
+	if isKind(err, envelope.Full) { // a client has to know whose disk it is
+		err = envelope.Errorf(envelope.Full, "node %s: %w", r.Self.Short(), err)
+	}
 	return err
 }
 

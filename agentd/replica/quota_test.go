@@ -38,7 +38,7 @@ func TestQuota(t *testing.T) {
 			}
 		}
 		wantKind(t, err, envelope.Full)
-		if !strings.Contains(err.Error(), adam.id.String()) || !strings.Contains(err.Error(), "--quota-agent") {
+		if !strings.HasPrefix(err.Error(), "node ") || !strings.Contains(err.Error(), adam.id.String()) || !strings.Contains(err.Error(), "--quota-agent") {
 			t.Errorf("the error doesn't say who and what to do: %v", err)
 		}
 		if len(put) < 2 {

@@ -1,7 +1,7 @@
 // Package replica keeps k living copies of everything: it is the coordinator
 // of what clients put and get, the replica's part in what other coordinators
-// ask, and the reconciling that brings things back to k copies when nodes
-// come, go or lose data. docs/replication.md is its specification.
+// ask, the reconciling that brings things back to k copies when nodes come, go
+// or lose data, and the scrubbing that finds out that they have. docs/replication.md is its specification.
 //
 // What is decided is decided by machines (machine_put.go, machine_get.go) that
 // take events and return what to do; they open no connection, read no disk and

@@ -57,7 +57,10 @@ func checkIndex(dir string, log *slog.Logger) error {
 	}
 	for id := range manifest.Tables {
 		path := table.NewFilename(id, dir)
-		err := withTable(path, options.NoVerification, (*table.Table).VerifyChecksum)
+		data, err := readLimited(path, maxTable)
+		if err == nil {
+			err = withTable(data, options.NoVerification, (*table.Table).VerifyChecksum)
+		}
 		if err != nil {
 			return damaged(fmt.Errorf("%s: %w", filepath.Base(path), err))
 		}
@@ -78,13 +81,9 @@ func recovered(err *error) {
 	}
 }
 
-// withTable calls f with the table in a file, and fails where either the table
-// can't be opened or f returns an error or panics.
-func withTable(path string, check options.ChecksumVerificationMode, f func(*table.Table) error) (err error) {
-	data, err := readLimited(path, maxTable)
-	if err != nil {
-		return err
-	}
+// withTable calls f with a table, and fails where the table can't be opened or f
+// returns an error or panics.
+func withTable(data []byte, check options.ChecksumVerificationMode, f func(*table.Table) error) (err error) {
 	if err := checkFooter(data); err != nil {
 		return err
 	}
@@ -132,7 +131,10 @@ func salvage(dir, scratch string, log *slog.Logger, f func(key, value []byte) er
 		return failure
 	}
 	for _, name := range withSuffix(names, tableSuffix) {
-		err := withTable(filepath.Join(dir, name), options.OnBlockRead, func(t *table.Table) error { return readTable(t, visit) })
+		data, err := readLimited(filepath.Join(dir, name), maxTable)
+		if err == nil {
+			err = withTable(data, options.OnBlockRead, func(t *table.Table) error { return readTable(t, visit) })
+		}
 		if failure != nil {
 			return unreadable, failure
 		}

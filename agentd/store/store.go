@@ -7,6 +7,9 @@
 // was written. What fails is never returned; it is dropped, so that the other
 // replicas see that this node lacks it and send it again.
 //
+// The index is checked before it is opened, and [Rebuild] makes a damaged one
+// anew; [Store.MendShard] makes files and index agree while the store is in use.
+//
 // The package must not know the ring, the network or who may write: it keeps
 // what it is given, and package replica has checked that before. Nor can it
 // open what it keeps.
