@@ -36,6 +36,7 @@ func newMeter(a *Agentd) *meter {
 	gauge("l2p_segments", func() float64 { return float64(a.store.Stats().Segments) })
 	gauge("l2p_segment_bytes", func() float64 { return float64(a.store.Stats().Bytes) })
 	gauge("l2p_disk_free_bytes", func() float64 { return float64(a.store.Stats().Free) })
+	gauge("l2p_damaged_total", func() float64 { return float64(a.store.Stats().Damaged) })
 	gauge("l2p_start_time_seconds", func() float64 { return float64(a.started.Unix()) })
 	ofNetwork := func(name string, f func(*network) float64) {
 		gauge(name, func() float64 {
@@ -58,6 +59,18 @@ func newMeter(a *Agentd) *meter {
 	ofNetwork("l2p_copies_behind", func(n *network) float64 { return float64(n.replica.Behind()) })
 	ofNetwork("l2p_copies_sent_total", func(n *network) float64 { sent, _ := n.replica.Moved(); return float64(sent) })
 	ofNetwork("l2p_copies_dropped_total", func(n *network) float64 { _, dropped := n.replica.Moved(); return float64(dropped) })
+	ofNetwork("l2p_scrub_end_time_seconds", func(n *network) float64 {
+		if done := n.replica.Scrubbed().Done; !done.IsZero() {
+			return float64(done.Unix())
+		}
+		return 0
+	})
+	ofNetwork("l2p_index_damaged", func(n *network) float64 {
+		if n.replica.Scrubbed().IndexDamaged {
+			return 1
+		}
+		return 0
+	})
 	ofNetwork("l2p_boxes_waiting", func(n *network) float64 { return float64(n.waiting()) })
 	ofNetwork("l2p_certificate_expiry_seconds", func(n *network) float64 { return float64(n.certificateExpiry()) })
 	return m
