@@ -90,10 +90,12 @@ func TestRecoveryRules(t *testing.T) {
 		"next but one":         {[]*player{adam}, func(d *Document) { d.Version *= 2 }, byKey, Corrupt},
 		"unknown parent":       {[]*player{adam}, func(d *Document) { d.Parent = Hash{1} }, byKey, NotFound},
 		"kind changed":         {[]*player{adam}, func(d *Document) { d.Kind = Service }, byKey, Corrupt},
-		"old signing key":      {[]*player{adam}, func(d *Document) { d.Keys = adam.doc.Keys }, byKey, Corrupt},
-		"old recipient":        {[]*player{adam}, func(d *Document) { d.Recipient = adam.doc.Recipient }, byKey, Corrupt},
-		"parent has none":      {[]*player{s.eve}, func(d *Document) { d.Recovery = key.public() }, byKey, Corrupt},
-		"by the old key":       {[]*player{adam}, same, func(d *Document) []Signer { return []Signer{adam, claim{fresh, adam.Agent(), d.Version}} }, Corrupt},
+		"old signing key": {[]*player{adam}, func(d *Document) { d.Keys = adam.doc.Keys }, func(d *Document) []Signer {
+			return []Signer{key, claim{adam, adam.Agent(), d.Version}}
+		}, Corrupt},
+		"old recipient":   {[]*player{adam}, func(d *Document) { d.Recipient = adam.doc.Recipient }, byKey, Corrupt},
+		"parent has none": {[]*player{s.eve}, func(d *Document) { d.Recovery = key.public() }, byKey, Corrupt},
+		"by the old key":  {[]*player{adam}, same, func(d *Document) []Signer { return []Signer{adam, claim{fresh, adam.Agent(), d.Version}} }, Corrupt},
 		"by the old as recovery": {[]*player{adam}, same, func(d *Document) []Signer {
 			return []Signer{claim{adam, adam.Agent(), 0}, claim{fresh, adam.Agent(), d.Version}}
 		}, Corrupt},
