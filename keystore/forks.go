@@ -229,8 +229,9 @@ func distinct(ids []envelope.AgentID) []envelope.AgentID {
 // along, so that what was sealed for those stays readable. lost are the lost
 // documents, with attachments. For the rest see [ChangeGroup].
 //
-// An admin whom the losing side has removed doesn't do that, if there is
-// another: that is an error of kind Denied. With drop nothing of what lost is
+// What somebody signed who is an admin no longer isn't taken in, and an admin whom
+// the losing side has removed doesn't do it, if there is another: these are
+// errors of kind Denied. With drop nothing of what lost is
 // taken in but those keys, as far as they open: somebody did it who shouldn't.
 func ResolveGroup(ctx context.Context, me *Secrets, identities []envelope.Identity, docs envelope.Documents, group envelope.AgentID, lost []*envelope.Document, drop bool) (*envelope.Document, error) {
 	chain, err := docs.Chain(ctx, group)
@@ -246,6 +247,11 @@ func ResolveGroup(ctx context.Context, me *Secrets, identities []envelope.Identi
 		return nil, envelope.Errorf(envelope.Usage, "group %s has no fork to resolve", title(d))
 	}
 	forks = forks[:min(len(forks), envelope.MaxResolves)] // the rest another time
+	if !drop {
+		if err := checkSigners(d, forks); err != nil {
+			return nil, err
+		}
+	}
 	next := succession{me: me, docs: docs, chain: chain}
 	if next.current, err = currentEpoch(ctx, chain, identities); err != nil {
 		return nil, err
@@ -268,6 +274,19 @@ func ResolveGroup(ctx context.Context, me *Secrets, identities []envelope.Identi
 	}
 	slices.SortFunc(next.resolves, func(a, b envelope.Hash) int { return bytes.Compare(a[:], b[:]) })
 	return next.document(ctx)
+}
+
+// checkSigners refuses forks by whom d doesn't list as an admin any more.
+func checkSigners(d *envelope.Document, forks []Fork) error {
+	for _, f := range forks {
+		for _, doc := range f.Documents {
+			if !slices.ContainsFunc(doc.Signed().Signatures, func(s envelope.Signature) bool { return d.IsAdmin(s.Signer) }) {
+				return envelope.WithHint(envelope.Errorf(envelope.Denied, "version %d of group %s that lost is by somebody who is an admin no longer", doc.Version, title(d)),
+					"drop it, and make again by hand what was right about it")
+			}
+		}
+	}
+	return nil
 }
 
 // merge makes d's members and admins those of both sides.

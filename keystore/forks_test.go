@@ -172,8 +172,13 @@ func TestResolveByRemovedAdmin(t *testing.T) {
 		// The two have removed each other: who won is the only one left.
 		_, err := ResolveGroup(t.Context(), loser, loser.Identities(), won, team, won.forkOf(lost, team), false)
 		wantKind(t, err, envelope.Denied)
+		_, err = ResolveGroup(t.Context(), resolver, resolver.Identities(), won, team, won.forkOf(lost, team), false)
+		wantKind(t, err, envelope.Denied) // by somebody who is no admin any more
 		// The losing epoch is closed to them, and stays so.
-		d := won.resolve(t, resolver, team, won.forkOf(lost, team))
+		d, err := ResolveGroup(t.Context(), resolver, resolver.Identities(), won, team, won.forkOf(lost, team), true)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if !slices.Equal(d.Group.Admins, ids(resolver)) || !slices.Equal(membersOf(d), ids(resolver)) {
 			t.Errorf("admins %v, members %v", d.Group.Admins, membersOf(d))
 		}

@@ -147,7 +147,7 @@ func groupResolveCommand(s *session) *cli.Command {
 		Description: "Whom either has added is added, whom either has removed is removed; removals win. What was sealed for either side stays readable. " +
 			"`l2p group show` shows what lost. Only an admin of the group may do this.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "drop", Usage: "take in nothing of it: somebody changed the group who shouldn't have", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "drop", Usage: "take in nothing of it: somebody changed the group who shouldn't have, or is an admin no longer", DisableDefaultText: true},
 		},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 1, 1)

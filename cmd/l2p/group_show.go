@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -74,7 +75,8 @@ type stepFacts struct {
 	AddedAdmins   []agentRef `json:"addedAdmins,omitempty"`
 	RemovedAdmins []agentRef `json:"removedAdmins,omitempty"`
 	NewKeys       bool       `json:"newKeys,omitempty"`
-	Resolves      []string   `json:"resolves,omitempty"` // hashes
+	NewRecovery   bool       `json:"newRecovery,omitempty"` // another recovery key than before, or the first
+	Resolves      []string   `json:"resolves,omitempty"`    // hashes
 }
 
 func groupListCommand(s *session) *cli.Command {
@@ -255,6 +257,7 @@ func (n *namer) steps(base *envelope.Document, run []*envelope.Document) []stepF
 			}
 		}
 		step.NewKeys = base != nil && base.Group.Epoch != d.Group.Epoch
+		step.NewRecovery = base != nil && !bytes.Equal(base.Recovery, d.Recovery)
 		for _, h := range d.Group.Resolves {
 			step.Resolves = append(step.Resolves, h.String())
 		}
@@ -289,6 +292,9 @@ func (f *stepFacts) changes() string {
 	say("makes admins no longer of", f.RemovedAdmins, "")
 	if len(f.Resolves) > 0 {
 		parts = append(parts, "takes in "+count(len(f.Resolves), "version")+" that lost")
+	}
+	if f.NewRecovery {
+		parts = append(parts, "sets a recovery key")
 	}
 	switch {
 	case f.NewKeys && len(parts) == 0:
