@@ -28,6 +28,8 @@
 //
 // A [Document] is one version of what an agent publishes about itself.
 // [ParseDocument] and [VerifyChain] check documents, [SignDocument] makes them.
+// A recovery document, which the key on paper signs, wins over all that the
+// agent's other keys made ([Document.IsRecovery], [RevokedBy]).
 // A Binding gives an agent a [Name]. Whoever checks a signature finds the
 // signer's documents through [Documents].
 //
