@@ -2,6 +2,9 @@ package agentdtest
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +45,48 @@ func TestNodeThatIsDownIsNotWaitedFor(t *testing.T) {
 			l.mustPut(0, "third", 10)
 			l.check(0)
 			l.check(1)
+		}
+	})
+}
+
+// A node whose disk is lost comes back from a backup of its keys and of what it
+// knew of the network, as docs/operations.md says, and gets its copies again.
+func TestNodeComesBackFromItsKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := New(t, 3)
+		l := newLedger(t, c, 0)
+		for i := range 3 {
+			l.mustPut(i, fmt.Sprint("course-", i), 3000)
+		}
+		time.Sleep(time.Minute)
+		kept := c.Status(1)
+		c.Stop(1)
+		l.mustPut(0, "course-0", 2000)
+		fresh := t.TempDir()
+		for _, pattern := range []string{"*.key", "box.document", "roster.cbor", "peers.cbor"} {
+			files, err := filepath.Glob(filepath.Join(c.boxes[1].state, pattern))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("no %s (%v)", pattern, err)
+			}
+			for _, file := range files {
+				data, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(fresh, filepath.Base(file)), data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		c.boxes[1].state = fresh
+		c.Start(1)
+		c.Settle()
+		time.Sleep(2 * time.Minute)
+		l.check(1)
+		if now := c.Status(1); now.Welcome.Node != kept.Welcome.Node || now.Segments < kept.Segments || now.Records <= kept.Records {
+			t.Errorf("node %s keeps %d records and %d segments, and kept %d and %d as %s",
+				now.Welcome.Node.Short(), now.Records, now.Segments, kept.Records, kept.Segments, kept.Welcome.Node.Short())
 		}
 	})
 }
