@@ -86,20 +86,22 @@ const (
 	uselessFile                // it is to be removed
 )
 
-// mendSegment sees to one file. Its order matters. A put holds a name before
-// the file is there under it and until the index names it; a removal holds it
-// from before the index forgets it until the file is gone. So if the index
-// doesn't name a file, and nobody held its name after that was read, then the
-// put has come to its end since, which the transaction sees, or the file is
-// forgotten. That leaves whoever puts and drops it again before the
-// transaction: they are found out at the end.
+// mendSegment sees to one file. Its order matters. A put holds a name from
+// before the file is there under it until the index names it, and a removal
+// from before the index forgets it until the file is gone. So where nobody
+// holds the name of a file that was there, its put has come to its end, and what
+// the index says after that is true. A removal that begins in between is found
+// out at the end.
 func (s *Store) mendSegment(name string) (mending, error) {
 	id, owner, ok := parseSegmentName(name)
 	if !ok {
 		return knownFile, nil // not ours, so not ours to remove
 	}
+	if s.held.has(name) {
+		return knownFile, nil
+	}
 	file, err := s.segmentFile(id)
-	if err != nil || file == name || s.held.has(name) {
+	if err != nil || file == name {
 		return knownFile, err
 	}
 	if file != "" {
@@ -188,8 +190,11 @@ func (s *Store) mendRecord(name string) (mending, error) {
 		// record drops it.
 		return knownFile, nil
 	}
+	if s.held.has(name) {
+		return knownFile, nil
+	}
 	file, err := s.recordFile(r)
-	if err != nil || file == name || s.held.has(name) {
+	if err != nil || file == name {
 		return knownFile, err
 	}
 	siblings, err := s.VersionsAt(r.Ref, r.Version.N)
