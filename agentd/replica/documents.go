@@ -68,8 +68,9 @@ func (s signersDocuments) Chain(ctx context.Context, id envelope.AgentID) ([]*en
 // have their first versions in common if there was a fork, or a recovery
 // document left some behind.
 type documentTree struct {
-	byHash map[envelope.Hash]*envelope.Document
-	best   *envelope.Document
+	byHash  map[envelope.Hash]*envelope.Document
+	best    *envelope.Document
+	failure error // why a document was left out
 }
 
 // newest returns the chain that ends in the winner.
@@ -97,13 +98,11 @@ func (t *documentTree) leftBehind(n uint64) envelope.Hash {
 	return best.Hash
 }
 
-// growTree verifies documents of one agent, from the first one on. What
-// doesn't verify, and what follows from it, is left out: whoever adds forged
-// documents adds nothing.
-func (r *Replica) growTree(ctx context.Context, id envelope.AgentID, documents []*envelope.Document) (*documentTree, error) {
-	t := &documentTree{byHash: make(map[envelope.Hash]*envelope.Document)}
+// grow verifies documents of one agent, from the first one on, and adds them.
+// What doesn't verify, and what follows from it, is left out: whoever adds
+// forged documents adds nothing.
+func (t *documentTree) grow(ctx context.Context, r *Replica, id envelope.AgentID, documents []*envelope.Document) {
 	slices.SortStableFunc(documents, func(a, b *envelope.Document) int { return compareN(a.Version, b.Version) })
-	var failure error
 	for _, d := range documents {
 		if d.ID() != id || t.byHash[d.Hash()] != nil {
 			continue
@@ -113,7 +112,7 @@ func (r *Replica) growTree(ctx context.Context, id envelope.AgentID, documents [
 			continue
 		}
 		if err := envelope.VerifyDocument(ctx, d, chain, signersDocuments{r: r, signed: d.Signed()}); err != nil {
-			failure = err
+			t.failure = err
 			continue
 		}
 		t.byHash[d.Hash()] = d
@@ -121,13 +120,17 @@ func (r *Replica) growTree(ctx context.Context, id envelope.AgentID, documents [
 			t.best = d
 		}
 	}
-	if t.best == nil {
-		if failure != nil {
-			return nil, failure
-		}
-		return nil, envelope.Errorf(envelope.NotFound, "no documents of %s are known", id)
+}
+
+// check returns an error if t is empty.
+func (t *documentTree) check(id envelope.AgentID) error {
+	switch {
+	case t.best != nil:
+		return nil
+	case t.failure != nil:
+		return t.failure
 	}
-	return t, nil
+	return envelope.Errorf(envelope.NotFound, "no documents of %s are known", id)
 }
 
 func versionOf(d *envelope.Document) envelope.Version {
@@ -162,20 +165,19 @@ func (r *Replica) tree(ctx context.Context, id envelope.AgentID, fresh bool) (*d
 	pos := ring.RecordPosition(id)
 	q := r.quorumAt(pos)
 	if !fresh && slices.Contains(q.nodes, r.Self) {
-		documents, err := r.documentsHere(id)
+		t, err := r.readTree(ctx, id, r.documentsHere)
 		if err != nil {
 			return nil, err
 		}
-		if t, err := r.growTree(ctx, id, documents); err == nil {
+		if t.check(id) == nil {
 			r.documents.put(id, t, began)
 			return t, nil
 		}
 	}
-	documents, err := r.documentsThere(ctx, id, pos, q)
-	if err != nil {
-		return nil, err
+	t, err := r.treeThere(ctx, id, pos, q)
+	if err == nil {
+		err = t.check(id)
 	}
-	t, err := r.growTree(ctx, id, documents)
 	if err != nil {
 		return nil, err
 	}
@@ -183,50 +185,74 @@ func (r *Replica) tree(ctx context.Context, id envelope.AgentID, fresh bool) (*d
 	return t, nil
 }
 
-// documentsHere returns an agent's documents that this node keeps, bare.
-func (r *Replica) documentsHere(id envelope.AgentID) ([]*envelope.Document, error) {
-	return readDocuments(func(q wire.ListRecords) ([][]byte, bool, error) { return r.listHere(q) }, id)
+// A documentLister returns a page of an agent's documents. It has verify drop
+// those that are forged before it looks where the page ends.
+type documentLister func(ctx context.Context, q wire.ListRecords, verify func([]listed)) (page, error)
+
+// documentsHere lists the documents that this node keeps. Should it not be able to
+// read some of them, others are.
+func (r *Replica) documentsHere(_ context.Context, q wire.ListRecords, verify func([]listed)) (page, error) {
+	records, more, err := r.listHere(q)
+	if err != nil {
+		return page{}, err
+	}
+	items, _ := parseListed(q, records)
+	pages := []listed{{items: items, more: more}}
+	verify(pages)
+	return merge(q, []listed{pages[0].end()}), nil
 }
 
-// documentsThere returns the documents that a quorum keeps, bare and not verified.
-func (r *Replica) documentsThere(ctx context.Context, id envelope.AgentID, pos uint64, q quorum) ([]*envelope.Document, error) {
-	list := func(nodes []envelope.NodeID, need int) ([]*envelope.Document, error) {
-		return readDocuments(func(l wire.ListRecords) ([][]byte, bool, error) {
-			page, err := r.listQuorum(ctx, l, nodes, need, nil)
-			return page.records, page.more, err
-		}, id)
-	}
-	documents, err := list(q.nodes, q.r)
-	if err == nil && len(documents) == 0 {
-		if more := r.beyond(pos, q); len(more) > 0 {
-			documents, err = list(more, max(1, len(more)-1))
+// treeThere returns the documents that a quorum keeps.
+func (r *Replica) treeThere(ctx context.Context, id envelope.AgentID, pos uint64, q quorum) (*documentTree, error) {
+	of := func(nodes []envelope.NodeID, need int) documentLister {
+		return func(ctx context.Context, q wire.ListRecords, verify func([]listed)) (page, error) {
+			return r.listQuorum(ctx, q, nodes, need, verify)
 		}
 	}
-	return documents, err
+	t, err := r.readTree(ctx, id, of(q.nodes, q.r))
+	if err != nil || t.best != nil {
+		return t, err
+	}
+	if more := r.beyond(pos, q); len(more) > 0 {
+		return r.readTree(ctx, id, of(more, max(1, len(more)-1)))
+	}
+	return t, nil
 }
 
-// readDocuments reads all pages of an agent's documents.
-func readDocuments(list func(wire.ListRecords) ([][]byte, bool, error), id envelope.AgentID) ([]*envelope.Document, error) {
+// readTree reads an agent's documents, bare and page after page, and verifies
+// them as they come: what is forged takes no room, and moves no page's end.
+// Thieves and dishonest nodes together can make very many that do verify, below
+// the next recovery document, so that those are passed over at last.
+func (r *Replica) readTree(ctx context.Context, id envelope.AgentID, list documentLister) (*documentTree, error) {
+	t := &documentTree{byHash: make(map[envelope.Hash]*envelope.Document)}
+	verify := func(pages []listed) {
+		var documents []*envelope.Document
+		for _, p := range pages {
+			for _, it := range p.items {
+				documents = append(documents, it.document)
+			}
+		}
+		t.grow(ctx, r, id, documents)
+		for i := range pages {
+			pages[i].items = slices.DeleteFunc(pages[i].items, func(it item) bool { return t.byHash[it.version.Hash] == nil })
+		}
+	}
 	q := wire.ListRecords{Kind: envelope.KindDocument, Owner: id, History: true, Bare: true}
-	var all []*envelope.Document
-	for {
-		page, more, err := list(q)
+	for before := 0; ; {
+		p, err := list(ctx, q, verify)
 		if err != nil {
 			return nil, err
 		}
-		last := q.AfterN
-		for _, data := range page {
-			d, err := envelope.ParseDocument(data)
-			if err != nil || d.ID() != id {
-				continue
-			}
-			all = append(all, d)
-			last = max(last, d.Version)
+		if !p.more || p.last.n <= q.AfterN || len(t.byHash) > maxDocuments {
+			return t, nil
 		}
-		if !more || last == q.AfterN || len(all) > maxDocuments {
-			return all, nil
+		next := envelope.RecoveryVersion(q.AfterN)
+		switch q.AfterN = p.last.n; {
+		case q.AfterN >= next:
+			before = len(t.byHash)
+		case len(t.byHash)-before > maxDocuments/2:
+			q.AfterN, before = next-1, len(t.byHash)
 		}
-		q.AfterN = last
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // A page is what replicas' answers to one listing make together.
 type page struct {
 	records [][]byte
+	last    listKey // of the last of records
 	more    bool
 	stale   bool // fewer answered than were needed
 }
@@ -26,13 +27,14 @@ func (r *Replica) ListRecords(ctx context.Context, q wire.ListRecords) ([][]byte
 		return nil, wire.RecordsReply{}, errNoNetwork()
 	}
 	check := r.listChecker(ctx, q)
-	p, err := r.listQuorum(ctx, q, at.nodes, at.r, check)
+	verify := func(pages []listed) { r.dropUnverified(pages, check) }
+	p, err := r.listQuorum(ctx, q, at.nodes, at.r, verify)
 	if err != nil {
 		return nil, wire.RecordsReply{}, err
 	}
 	if more := r.beyond(pos, at); len(p.records) == 0 && q.AfterN == 0 && len(more) > 0 {
 		// Nobody who should have any has one. Perhaps they have just joined.
-		if wider, err := r.listQuorum(ctx, q, more, max(1, len(more)-1), check); err == nil {
+		if wider, err := r.listQuorum(ctx, q, more, max(1, len(more)-1), verify); err == nil {
 			wider.stale = p.stale
 			p = wider
 		}
@@ -74,9 +76,9 @@ func (r *Replica) listChecker(ctx context.Context, q wire.ListRecords) func(data
 }
 
 // listQuorum asks nodes for a page and merges what need of them answer and
-// check, if it is set, lets pass. It checks itself that each record is where it
-// belongs, and no signature.
-func (r *Replica) listQuorum(ctx context.Context, q wire.ListRecords, nodes []envelope.NodeID, need int, check func([]byte) error) (page, error) {
+// verify leaves. It checks itself that each record is where it belongs, and no
+// signature.
+func (r *Replica) listQuorum(ctx context.Context, q wire.ListRecords, nodes []envelope.NodeID, need int, verify func([]listed)) (page, error) {
 	pages, stale, err := gather(ctx, r, nodes, need, func(ctx context.Context, node envelope.NodeID) (listed, error) {
 		var l listed
 		var records [][]byte
@@ -90,14 +92,16 @@ func (r *Replica) listQuorum(ctx context.Context, q wire.ListRecords, nodes []en
 			return l, err
 		}
 		l.items, err = parseListed(q, records)
-		return l.end(), err
+		return l, err
 	})
 	if err != nil {
 		return page{}, err
 	}
-	if check != nil {
-		// Before they are merged, lest a forged version hide a true one.
-		r.dropUnverified(pages, check)
+	// Before they are merged, lest a forged version hide a true one, or where a
+	// page ends.
+	verify(pages)
+	for i := range pages {
+		pages[i] = pages[i].end()
 	}
 	p := merge(q, pages)
 	p.stale = stale
@@ -173,7 +177,8 @@ type listed struct {
 	last  listKey // of the last item, if there are more
 }
 
-// end notes where the page ends. A page that is empty has nothing behind it.
+// end notes where the page ends: with the last record that is one. A page
+// without any has nothing behind it, whatever its node says.
 func (l listed) end() listed {
 	l.more = l.more && len(l.items) > 0
 	if l.more {
@@ -183,9 +188,10 @@ func (l listed) end() listed {
 }
 
 type item struct {
-	name    string
-	version envelope.Version
-	data    []byte
+	name     string
+	version  envelope.Version
+	data     []byte
+	document *envelope.Document // nil where it is none, or that doesn't matter
 }
 
 func (i item) key() listKey { return listKey{i.name, i.version.N} }
@@ -211,7 +217,7 @@ func parseListed(q wire.ListRecords, records [][]byte) ([]item, error) {
 		if rec.Ref.Owner != q.Owner || !q.AllNames && rec.Ref.Name != q.Name {
 			return nil, envelope.Errorf(envelope.Corrupt, "a replica listed a record that was not asked for")
 		}
-		items = append(items, item{rec.Ref.Name, rec.Version, data})
+		items = append(items, item{rec.Ref.Name, rec.Version, data, rec.Document})
 	}
 	return items, nil
 }
@@ -251,7 +257,7 @@ func merge(q wire.ListRecords, pages []listed) page {
 		if !q.History && i > 0 && it.name == all[i-1].name && it.version.N == all[i-1].version.N {
 			continue // the losing side of a fork
 		}
-		out.records = append(out.records, it.data)
+		out.records, out.last = append(out.records, it.data), it.key()
 		size += len(it.data)
 	}
 	out.more = out.more || end != nil
@@ -299,9 +305,9 @@ func (r *Replica) Memberships(ctx context.Context, q wire.Memberships) ([][]byte
 				return l, envelope.Errorf(envelope.Corrupt, "a node listed a group that is none")
 			}
 			id := d.ID()
-			l.items = append(l.items, item{string(id[:]), versionOf(d), data})
+			l.items = append(l.items, item{string(id[:]), versionOf(d), data, nil})
 		}
-		return l.end(), err
+		return l, err
 	})
 	if err != nil {
 		return nil, wire.RecordsReply{}, err
@@ -315,6 +321,9 @@ func (r *Replica) Memberships(ctx context.Context, q wire.Memberships) ([][]byte
 		}
 		return err
 	})
+	for i := range pages {
+		pages[i] = pages[i].end()
+	}
 	merged := merge(wire.ListRecords{}, pages)
 	// One replica may not know yet that the agent is no member any more.
 	merged.records = slices.DeleteFunc(merged.records, func(data []byte) bool {
