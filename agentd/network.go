@@ -2,6 +2,7 @@ package agentd
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -38,6 +39,9 @@ type network struct {
 	ring        *ring.Ring
 	founderNode envelope.NodeID // zero: not known yet
 	gossipKey   admit.GossipKey
+	// refused is since when other nodes have refused this one while none has
+	// answered it; zero: one has.
+	refused time.Time
 }
 
 // resume starts the network that the state directory knows, if there is one
@@ -242,17 +246,18 @@ func (p peers) Call(ctx context.Context, id envelope.NodeID, t wire.Type, body a
 // call makes a request of another node. Requests between nodes may be made
 // twice, so one that died with its connection (the node has restarted) is made
 // again on a new one.
-func (n *network) call(ctx context.Context, id envelope.NodeID, t wire.Type, body any, data []byte, reply any) ([]byte, error) {
+func (n *network) call(ctx context.Context, id envelope.NodeID, t wire.Type, body any, data []byte, reply any) (_ []byte, err error) {
 	addr := n.members.Addr(id)
 	if addr == "" {
-		return nil, envelope.Errorf(envelope.Unavailable, "nobody knows where node %s is", id.Short())
+		return nil, envelope.Errorf(envelope.Unavailable, "nobody knows where %s is", n.called(id))
 	}
 	// Who seems dead and didn't answer a moment ago isn't waited for. When it
 	// comes back it says so by gossip, or is found by the attempts that package
 	// member makes to reach the dead.
 	if !n.alive(id) && n.node.endpoint.Silent(id) {
-		return nil, envelope.Errorf(envelope.Unavailable, "node %s at %s is down", id.Short(), addr)
+		return nil, envelope.Errorf(envelope.Unavailable, "%s at %s is down", n.called(id), addr)
 	}
+	defer func() { err = n.noteRefusal(err) }()
 	for again := false; ; again = true {
 		conn, err := n.node.endpoint.Node(ctx, id, addr)
 		if err != nil {
@@ -268,6 +273,43 @@ func (n *network) call(ctx context.Context, id envelope.NodeID, t wire.Type, bod
 			return nil, err
 		}
 	}
+}
+
+// noteRefusal remembers whether other nodes let this one in, and tells the
+// operator what it means. An expelled box learns of it in this way only.
+func (n *network) noteRefusal(err error) error {
+	refused := errors.Is(err, netq.ErrRefused)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case err == nil:
+		n.refused = time.Time{}
+	case refused && n.refused.IsZero():
+		n.refused = time.Now()
+	}
+	if refused {
+		return envelope.WithHint(err, "this box was expelled, or its certificate has expired: ask the network's founder for a ticket, and `l2p join` with it")
+	}
+	return err
+}
+
+// called returns how an operator calls a node: by its box.
+func (n *network) called(id envelope.NodeID) string {
+	if box, ok := n.roster.NodeBox(id); ok {
+		return "box " + box.Name
+	}
+	return "node " + id.Short()
+}
+
+// refusedSince returns since when, in Unix seconds, all nodes that could be
+// reached have refused this one; 0: they don't.
+func (n *network) refusedSince() int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refused.IsZero() {
+		return 0
+	}
+	return n.refused.Unix()
 }
 
 // pauseFor waits for d; it reports false when the network ends first.

@@ -43,6 +43,7 @@ func (a *Agentd) status() wire.StatusReply {
 		nodes := uint(n.currentRing().Len())
 		s.K, s.W, s.R = min(replica.DefaultK, nodes), min(replica.DefaultW, nodes), min(replica.DefaultR, nodes)
 		s.Pending = uint(n.waiting())
+		s.Refused = n.refusedSince()
 	}
 	return s
 }

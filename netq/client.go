@@ -28,6 +28,9 @@ type ClientConfig struct {
 	// had no answer for a second: the node waits for other nodes. It is called
 	// once at most; nil: never.
 	Slow func()
+	// Incomplete is called when too few nodes answered for a list to be sure to
+	// have all that there is. It is called once at most; nil: never.
+	Incomplete func()
 }
 
 // A Client is a program's connection to a node. Its methods make one request
@@ -36,7 +39,8 @@ type Client struct {
 	endpoint *Endpoint
 	conn     *Conn
 	welcome  wire.Welcome
-	slow     func() // calls ClientConfig.Slow the first time
+	// What ClientConfig has of the same names, once.
+	slow, incomplete func()
 }
 
 // DialClient connects to a node and says Hello. Errors are of kind Unavailable
@@ -68,6 +72,9 @@ func DialClient(ctx context.Context, conf ClientConfig) (*Client, error) {
 	c := &Client{endpoint: e}
 	if conf.Slow != nil {
 		c.slow = sync.OnceFunc(conf.Slow)
+	}
+	if conf.Incomplete != nil {
+		c.incomplete = sync.OnceFunc(conf.Incomplete)
 	}
 	if err := c.hello(ctx, conf); err != nil {
 		e.Close()

@@ -81,6 +81,9 @@ func (c *Client) page(ctx context.Context, t wire.Type, body any) (RecordPage, e
 	if err != nil {
 		return RecordPage{}, err
 	}
+	if reply.Stale && c.incomplete != nil {
+		c.incomplete()
+	}
 	records, err := wire.DecodeRecords(data)
 	return RecordPage{Records: records, More: reply.More, Stale: reply.Stale}, err
 }

@@ -17,6 +17,10 @@ const (
 	closeDropped quic.ApplicationErrorCode = 2 // no longer admitted
 )
 
+// ErrRefused is in the chain of errors from peers that don't let this one in, or
+// have dropped it.
+var ErrRefused = errors.New("the node refuses this one")
+
 // Codes with which one direction of a stream is cut off.
 const (
 	cutCancelled quic.StreamErrorCode = 1 // the caller gave up
@@ -33,7 +37,7 @@ func failure(ctx context.Context, err error, what string, peer net.Addr) error {
 		return envelope.Errorf(envelope.Unavailable, "%s %s: %w", what, peer, context.Cause(ctx))
 	}
 	if t, ok := errors.AsType[*quic.TransportError](err); ok && t.Remote && t.ErrorCode.IsCryptoError() {
-		return envelope.Errorf(envelope.Denied, "%s %s: the node refuses us", what, peer)
+		return envelope.Errorf(envelope.Denied, "%s %s: %w", what, peer, ErrRefused)
 	}
 	if t, ok := errors.AsType[*quic.TransportError](err); ok && t.Remote && t.ErrorCode == quic.ConnectionRefused {
 		return envelope.Errorf(envelope.Unavailable, "%s %s: %s", what, peer, errBusy.Text)
@@ -43,7 +47,7 @@ func failure(ctx context.Context, err error, what string, peer net.Addr) error {
 		case closeBusy:
 			return envelope.Errorf(envelope.Unavailable, "%s %s: %s", what, peer, errBusy.Text)
 		case closeDropped:
-			return envelope.Errorf(envelope.Denied, "%s %s: the node refuses us", what, peer)
+			return envelope.Errorf(envelope.Denied, "%s %s: %w", what, peer, ErrRefused)
 		}
 		return envelope.Errorf(envelope.Unavailable, "%s %s: the node has closed the connection", what, peer)
 	}

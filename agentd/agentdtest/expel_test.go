@@ -2,6 +2,7 @@ package agentdtest
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,12 @@ func TestExpel(t *testing.T) {
 				t.Errorf("box %d knows %d nodes, want 4", i, got)
 			}
 			l.check(i)
+		}
+		if c.Status(4).Refused == 0 || c.Status(0).Refused != 0 {
+			t.Error("it isn't the expelled box that says that others refuse it")
+		}
+		if err := l.put(4, c.Name(4), 10); err == nil || !strings.Contains(err.Error(), "expelled") {
+			t.Errorf("the expelled box puts, and hears: %v", err)
 		}
 		for _, n := range c.Status(4).Nodes {
 			if n.Alive && !n.Self {

@@ -143,7 +143,8 @@ type writeAnswer struct {
 
 // GetRecord returns version n of a ref, 0 for the newest, as a quorum has it.
 // Before it returns, w replicas have it. If fewer than r answered in 3 seconds,
-// the reply is marked stale.
+// the reply is marked stale; that there is nothing can't be told then, which is
+// an error of kind Unavailable and not NotFound.
 func (r *Replica) GetRecord(ctx context.Context, ref envelope.Ref, n uint64) ([]byte, wire.RecordReply, error) {
 	pos := ring.RecordPosition(ref.Owner)
 	q := r.quorumAt(pos)
@@ -156,13 +157,16 @@ func (r *Replica) GetRecord(ctx context.Context, ref envelope.Ref, n uint64) ([]
 		return data, reply, err
 	}
 	// Nobody who should have it has it. Perhaps they have just joined.
+	if reply.Stale {
+		err = errUnknown()
+	}
 	more := r.beyond(pos, q)
 	if len(more) == 0 {
 		return nil, reply, err
 	}
 	data, wider, err2 := g.run(ctx, more, max(1, len(more)-1), 0)
 	if data == nil {
-		if isKind(err2, envelope.NotFound) {
+		if isKind(err2, envelope.NotFound) && !reply.Stale {
 			err = err2
 		}
 		return nil, reply, err
@@ -271,9 +275,6 @@ func (g *get) result(asked int, failure error) ([]byte, wire.RecordReply, error)
 				envelope.Errorf(envelope.Unavailable, "none of the %d nodes that keep it answers%s", asked, reason(failure)),
 				"try again when more nodes are up (l2p status)")
 		}
-		if g.m.stale {
-			return nil, reply, envelope.Errorf(envelope.NotFound, "not found, but only %d of %d nodes could be asked", len(g.m.has), asked)
-		}
 		return nil, reply, envelope.Errorf(envelope.NotFound, "not found")
 	}
 	for f := range g.found {
@@ -294,6 +295,12 @@ func (g *get) result(asked int, failure error) ([]byte, wire.RecordReply, error)
 		return 1
 	})
 	return g.found[v].data, reply, nil
+}
+
+// errUnknown says that nobody who answered has something, and that too few did.
+func errUnknown() error {
+	return envelope.WithHint(envelope.Errorf(envelope.Unavailable, "too few nodes answer to know whether there is such a thing"),
+		"try again when more nodes are up (l2p status)")
 }
 
 func reason(err error) string {

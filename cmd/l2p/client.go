@@ -78,9 +78,11 @@ func (s *session) clientConfig(ctx context.Context) (netq.ClientConfig, error) {
 	if err != nil {
 		return netq.ClientConfig{}, err
 	}
-	conf := netq.ClientConfig{Addr: host, Node: node, Slow: func() {
-		s.remark("waiting for other nodes; `l2p status` shows which are up")
-	}}
+	conf := netq.ClientConfig{
+		Addr: host, Node: node,
+		Slow:       func() { s.remark("waiting for other nodes; `l2p status` shows which are up") },
+		Incomplete: func() { s.warn("too few nodes answer: something may be missing; `l2p status` shows which are up") },
+	}
 	if conf.Key, err = s.operatorKey(node); conf.Key != nil || err != nil {
 		return conf, err
 	}

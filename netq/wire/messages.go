@@ -265,6 +265,9 @@ type StatusReply struct {
 	Failed   uint64 `cbor:"15,keyasint"`
 	// Sent counts the copies that were passed on to other nodes by reconciling.
 	Sent uint64 `cbor:"16,keyasint"`
+	// Refused is since when, in Unix seconds, other nodes have refused this one
+	// while none has answered it; 0: one has. An expelled box sees that.
+	Refused int64 `cbor:"20,keyasint,omitzero"`
 	// Scrubbed is when the node had last read all that it keeps, Unix seconds;
 	// zero: it hasn't yet.
 	Scrubbed int64 `cbor:"17,keyasint,omitempty"`
