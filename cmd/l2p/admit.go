@@ -85,11 +85,11 @@ func (s *session) printPending(pending []wire.PendingRequest) error {
 		Box     string `json:"box"`
 		Agent   string `json:"agent"`
 		Addr    string `json:"addr"`
-		Time    int64  `json:"time"` // Unix seconds
+		Time    string `json:"time"`
 	}
 	rows := make([]row, 0, len(pending))
 	for _, p := range pending {
-		rows = append(rows, row{p.Request.String(), p.BoxName, p.Box.String(), p.Addr, p.Time})
+		rows = append(rows, row{p.Request.String(), p.BoxName, p.Box.String(), p.Addr, rfc3339(p.Time * 1000)})
 	}
 	return s.result(rows, func(w io.Writer) {
 		if len(rows) == 0 {
@@ -98,7 +98,7 @@ func (s *session) printPending(pending []wire.PendingRequest) error {
 		}
 		cells := make([][]string, 0, len(rows))
 		for i, r := range rows {
-			cells = append(cells, []string{r.Box, r.Request, pending[i].Box.Short() + "…", r.Addr, formatTime(r.Time * 1000)})
+			cells = append(cells, []string{r.Box, r.Request, pending[i].Box.Short() + "…", r.Addr, formatTime(pending[i].Time * 1000)})
 		}
 		table(w, []string{"BOX", "REQUEST", "AGENT", "ASKED FROM", "TIME"}, cells)
 	})

@@ -30,21 +30,27 @@ func agentCommand(s *session) *cli.Command {
 	}
 }
 
-// agentFacts are what commands show of an agent or group.
-type agentFacts struct {
+// documentFacts are what the newest document of an agent or group says.
+type documentFacts struct {
 	ID        string `json:"id"`
 	Name      string `json:"name,omitempty"` // claimed
 	Kind      string `json:"kind"`
 	Version   uint64 `json:"version"` // of its newest document
 	Recipient string `json:"recipient,omitempty"`
-	Recovery  bool   `json:"recovery"`            // it has a recovery key
-	Own       bool   `json:"own"`                 // the keystore has its keys
-	Locked    bool   `json:"locked,omitempty"`    // by a passphrase; own agents only
-	KeysLocal bool   `json:"keysLocal,omitempty"` // the document doesn't carry the locked keys; own agents only
+	Recovery  bool   `json:"recovery"` // it has a recovery key
+}
+
+// agentFacts are documentFacts, and what the keystore has of the agent.
+type agentFacts struct {
+	documentFacts
+	Own       bool   `json:"own"`                     // the keystore has its keys
+	Locked    bool   `json:"locked,omitempty"`        // by a passphrase; own agents only
+	Unlocked  string `json:"unlockedUntil,omitempty"` // while `l2p unlock` keeps the keys
+	KeysLocal bool   `json:"keysLocal,omitempty"`     // the document doesn't carry the locked keys; own agents only
 	Default   bool   `json:"default,omitempty"`
 	NameState string `json:"nameState,omitempty"` // show: "known" if the name means the agent, else "claimed"
 }
 
-func factsOf(d *envelope.Document) agentFacts {
-	return agentFacts{ID: d.ID().String(), Name: d.Name, Kind: d.Kind.String(), Version: d.Version, Recipient: d.Recipient, Recovery: len(d.Recovery) > 0}
+func factsOf(d *envelope.Document) documentFacts {
+	return documentFacts{ID: d.ID().String(), Name: d.Name, Kind: d.Kind.String(), Version: d.Version, Recipient: d.Recipient, Recovery: len(d.Recovery) > 0}
 }

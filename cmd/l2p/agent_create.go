@@ -80,7 +80,7 @@ func agentCreateCommand(s *session) *cli.Command {
 			return s.result(struct {
 				agentFacts
 				announcement
-			}{factsOf(d), a}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", name, d.ID()) })
+			}{agentFacts{documentFacts: factsOf(d)}, a}, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", name, d.ID()) })
 		},
 	}
 }

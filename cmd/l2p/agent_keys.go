@@ -218,7 +218,7 @@ func (s *session) importPublic(ctx context.Context, data []byte) error {
 	if _, err := s.keystore.Pinned(d.Name); is(err, envelope.NotFound) && d.Name != "" {
 		s.remark("it calls itself %s; if you know that to be true: l2p agent pin %s %s", d.Name, d.Name, d.ID())
 	}
-	return s.result(factsOf(d), func(w io.Writer) {
+	return s.result(agentFacts{documentFacts: factsOf(d)}, func(w io.Writer) {
 		io.WriteString(w, printable(title(d))+" "+d.ID().String()+"\n")
 	})
 }

@@ -70,7 +70,7 @@ func agentShowCommand(s *session) *cli.Command {
 			} else if d, err = dir.agent(c.Context, args[0]); err != nil {
 				return err
 			}
-			f := factsOf(d)
+			f := agentFacts{documentFacts: factsOf(d)}
 			if a, err := dir.store.Agent(d.ID()); err == nil {
 				f = ownFacts(a)
 			}
@@ -80,10 +80,7 @@ func agentShowCommand(s *session) *cli.Command {
 					f.NameState = "known"
 				}
 			}
-			facts := struct {
-				agentFacts
-				*agentHistory
-			}{agentFacts: f}
+			facts := shownAgent{agentFacts: f}
 			if c.Bool("history") {
 				if facts.agentHistory, err = dir.agentHistory(c.Context, d); err != nil {
 					return err
@@ -138,8 +135,14 @@ func agentUseCommand(s *session) *cli.Command {
 	}
 }
 
+// shownAgent is what show prints with --json.
+type shownAgent struct {
+	agentFacts
+	*agentHistory
+}
+
 func ownFacts(a *keystore.Agent) agentFacts {
-	f := factsOf(a.Document)
+	f := agentFacts{documentFacts: factsOf(a.Document)}
 	f.Own, f.Locked, f.KeysLocal, f.Default = true, a.Locked, a.KeysLocal, a.Default
 	return f
 }

@@ -17,7 +17,7 @@ func discoverCommand(s *session) *cli.Command {
 		Category: "boxes",
 		Description: "Asks by multicast DNS. What it shows is what somebody on the local network claims:\n" +
 			"compare fingerprints before you join.",
-		Flags: []cli.Flag{&cli.DurationFlag{Name: "timeout", Usage: "look for so long", Value: 2 * time.Second}},
+		Flags: []cli.Flag{&cli.DurationFlag{Name: "timeout", Usage: "look for so long, a `TIME`", Value: 2 * time.Second}},
 		Action: func(c *cli.Context) error {
 			if _, err := operands(c, 0, 0); err != nil {
 				return err

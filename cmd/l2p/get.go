@@ -26,7 +26,7 @@ func getCommand(s *session) *cli.Command {
 			"Nothing is there under its name before all of it is complete and proven.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `PATH`, the file or folder that it becomes; - is standard output"},
-			&cli.Uint64Flag{Name: "version", Usage: "get version `N` instead of the newest"},
+			&cli.Uint64Flag{Name: "version", Usage: "get version `N`", DefaultText: "the newest"},
 			&cli.StringFlag{Name: "from", Usage: "insist that `AGENT` wrote it, or a group owns it"},
 			&cli.BoolFlag{Name: "force", Usage: "replace what is there already", DisableDefaultText: true},
 		},
@@ -203,14 +203,17 @@ func outputName(record *envelope.Record, opener *envelope.Opener) (string, error
 
 // getResult is what get prints with --json.
 type getResult struct {
-	Owner   string `json:"owner"`
-	Name    string `json:"name"`
-	Version uint64 `json:"version"`
-	Author  string `json:"author"`
-	Writer  string `json:"writer,omitempty"` // of the content, where that is another
-	Title   string `json:"title,omitempty"`
-	Path    string `json:"path"`
-	Folder  bool   `json:"folder"`
+	Owner      string `json:"owner"`
+	OwnerName  string `json:"ownerName,omitempty"`
+	Name       string `json:"name"`
+	Version    uint64 `json:"version"`
+	Author     string `json:"author"`
+	AuthorName string `json:"authorName,omitempty"`
+	Writer     string `json:"writer,omitempty"` // of the content, where that is another
+	WriterName string `json:"writerName,omitempty"`
+	Title      string `json:"title,omitempty"`
+	Path       string `json:"path"`
+	Folder     bool   `json:"folder"`
 }
 
 func (s *session) printGot(ctx context.Context, record *envelope.Record, opener *envelope.Opener, dest string) error {
@@ -220,12 +223,13 @@ func (s *session) printGot(ctx context.Context, record *envelope.Record, opener 
 	}
 	p := opener.Particulars()
 	result := getResult{
-		Owner: record.Ref.Owner.String(), Name: record.Ref.Name, Version: record.Version.N, Author: record.Header.Author.String(),
+		Owner: record.Ref.Owner.String(), OwnerName: dir.knownName(ctx, record.Ref.Owner), Name: record.Ref.Name, Version: record.Version.N,
+		Author: record.Header.Author.String(), AuthorName: dir.knownName(ctx, record.Header.Author),
 		Title: p.Title, Path: dest, Folder: p.MediaType == folderMediaType,
 	}
 	by := dir.short(ctx, record.Header.Writer())
 	if record.Header.Writer() != record.Header.Author {
-		result.Writer = record.Header.Writer().String()
+		result.Writer, result.WriterName = record.Header.Writer().String(), dir.knownName(ctx, record.Header.Writer())
 		by += ", shared by " + dir.short(ctx, record.Header.Author) + ","
 	}
 	return s.result(result, func(w io.Writer) {

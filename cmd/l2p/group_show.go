@@ -17,7 +17,7 @@ import (
 
 // groupFacts are what commands show of a group.
 type groupFacts struct {
-	agentFacts
+	documentFacts
 	Epoch   uint64        `json:"epoch"`
 	Members []memberFacts `json:"members"`
 	Cycles  []agentRef    `json:"cycles,omitempty"` // groups in it that it is in
@@ -105,7 +105,7 @@ func groupListCommand(s *session) *cli.Command {
 				if d.Group == nil {
 					continue
 				}
-				f := groupFacts{agentFacts: factsOf(d), Epoch: d.Group.Epoch}
+				f := groupFacts{documentFacts: factsOf(d), Epoch: d.Group.Epoch}
 				f.Members = []memberFacts{}
 				for _, m := range d.Group.Members {
 					f.Members = append(f.Members, memberFacts{agentRef: agentRef{ID: m.ID.String()}, Admin: d.IsAdmin(m.ID)})
@@ -160,7 +160,7 @@ func groupShowCommand(s *session) *cli.Command {
 // members.
 func (d *directory) groupFacts(ctx context.Context, doc *envelope.Document) groupFacts {
 	n := d.namer(ctx, doc)
-	f := groupFacts{agentFacts: factsOf(doc), Epoch: doc.Group.Epoch, Members: []memberFacts{}}
+	f := groupFacts{documentFacts: factsOf(doc), Epoch: doc.Group.Epoch, Members: []memberFacts{}}
 	revoked, err := d.markedRevoked()
 	if err != nil {
 		d.s.warn("who is revoked can't be told: %v", err)

@@ -53,6 +53,19 @@ func historyCommand(s *session) *cli.Command {
 	}
 }
 
+// historyRow is one version of history.
+type historyRow struct {
+	Version    uint64 `json:"version"`
+	Hash       string `json:"hash"`
+	Parent     string `json:"parent,omitempty"`
+	Wins       bool   `json:"wins"` // among those with its number
+	Bytes      uint64 `json:"bytes"`
+	Time       string `json:"time"` // by the author's clock
+	Author     string `json:"author"`
+	AuthorName string `json:"authorName,omitempty"`
+	Deleted    bool   `json:"deleted,omitempty"`
+}
+
 func (s *session) printHistory(c *cli.Context, dir *directory, records []*envelope.Record) error {
 	wins := make(map[uint64]envelope.Version) // of each number
 	for _, r := range records {
@@ -60,22 +73,12 @@ func (s *session) printHistory(c *cli.Context, dir *directory, records []*envelo
 			wins[r.Version.N] = r.Version
 		}
 	}
-	type row struct {
-		Version uint64 `json:"version"`
-		Hash    string `json:"hash"`
-		Parent  string `json:"parent,omitempty"`
-		Wins    bool   `json:"wins"` // among those with its number
-		Bytes   uint64 `json:"bytes"`
-		Time    int64  `json:"time"` // Unix milliseconds, by the author's clock
-		Author  string `json:"author"`
-		Deleted bool   `json:"deleted,omitempty"`
-	}
-	rows := make([]row, 0, len(records))
+	rows := make([]historyRow, 0, len(records))
 	cells := make([][]string, 0, len(records))
 	for _, r := range records {
-		entry := row{
+		entry := historyRow{
 			Version: r.Version.N, Hash: r.Version.Hash.String(), Wins: wins[r.Version.N] == r.Version,
-			Time: r.Header.Time, Author: r.Header.Author.String(), Deleted: r.Header.Deleted,
+			Time: rfc3339(r.Header.Time), Author: r.Header.Author.String(), AuthorName: dir.knownName(c.Context, r.Header.Author), Deleted: r.Header.Deleted,
 		}
 		if !r.Parent.IsZero() {
 			entry.Parent = r.Parent.String()
@@ -88,7 +91,7 @@ func (s *session) printHistory(c *cli.Context, dir *directory, records []*envelo
 		if entry.Deleted {
 			size = "removed"
 		}
-		cells = append(cells, []string{fmt.Sprint(entry.Version) + mark(entry.Wins), size, formatTime(entry.Time), dir.short(c.Context, r.Header.Author), r.Version.Hash.Short()})
+		cells = append(cells, []string{fmt.Sprint(entry.Version) + mark(entry.Wins), size, formatTime(r.Header.Time), dir.short(c.Context, r.Header.Author), r.Version.Hash.Short()})
 	}
 	return s.result(rows, func(w io.Writer) {
 		table(w, []string{"VERSION", "SIZE", "TIME", "AUTHOR", "HASH"}, cells)

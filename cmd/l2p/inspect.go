@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,7 +24,7 @@ func inspectCommand(s *session) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "particulars", Aliases: []string{"p"}, Usage: "show what only readers see, too", DisableDefaultText: true},
 			&cli.StringFlag{Name: "ref", Usage: "look at `[OWNER/]NAME` in the network"},
-			&cli.Uint64Flag{Name: "version", Usage: "with --ref, look at version `N` instead of the newest"},
+			&cli.Uint64Flag{Name: "version", Usage: "with --ref, look at version `N`", DefaultText: "the newest"},
 		},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 0, 1)
@@ -152,7 +151,7 @@ func (s *session) inspect(ctx context.Context, signed *envelope.Signed, particul
 	}
 	f := &envelopeFacts{
 		Format: "l2p-envelope/1", Hash: signed.Hash().String(), Author: h.Author.String(), Owner: h.Owner.String(),
-		Name: h.Name, Version: h.Version, Time: time.UnixMilli(h.Time).UTC().Format(time.RFC3339), Public: h.Public(), Deleted: h.Deleted, Size: h.Size, Padded: h.Padded(),
+		Name: h.Name, Version: h.Version, Time: rfc3339(h.Time), Public: h.Public(), Deleted: h.Deleted, Size: h.Size, Padded: h.Padded(),
 		called: dir.called(ctx, h.Author), owner: dir.called(ctx, h.Owner),
 	}
 	if !h.Parent.IsZero() {
@@ -222,7 +221,7 @@ func (f *envelopeFacts) judge(ctx context.Context, dir *directory, h *envelope.H
 		f.called += ", verified by an earlier key: there is another since " + day(doubt)
 	}
 	if doubt != nil {
-		f.AuthorSince = time.UnixMilli(doubt.Time).UTC().Format(time.RFC3339)
+		f.AuthorSince = rfc3339(doubt.Time)
 		return nil
 	}
 	name, err := dir.revokedAuthor(ctx, h)
@@ -285,6 +284,7 @@ func (f *envelopeFacts) check(r *bufio.Reader, signed *envelope.Signed) error {
 		n     uint64
 		total uint64
 	)
+	defer func() { f.Segments = n }()
 	for final := h.Deleted; !final; {
 		seg, err := envelope.ReadSegment(r, envelope.SegmentID{Key: [32]byte(h.SegmentKey), Index: n}, buf)
 		if err != nil {
@@ -304,7 +304,7 @@ func (f *envelopeFacts) check(r *bufio.Reader, signed *envelope.Signed) error {
 	if h.Size != nil && *h.Size != total {
 		return envelope.Errorf(envelope.Corrupt, "the header says %d bytes of payload, but there are %d", *h.Size, total)
 	}
-	f.Segments, f.Size = n, &total
+	f.Size = &total
 	return nil
 }
 

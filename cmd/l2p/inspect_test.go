@@ -3,34 +3,12 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"l2p/envelope"
 )
-
-// TestInspectFieldsAreDocumented: the manual page says of each field of
-// inspect --json what it is, and of none that isn't there.
-func TestInspectFieldsAreDocumented(t *testing.T) {
-	t.Parallel()
-	var have, said []string
-	for _, typ := range []reflect.Type{reflect.TypeFor[envelopeFacts](), reflect.TypeFor[particularsFacts]()} {
-		for field := range typ.Fields() {
-			if tag, ok := field.Tag.Lookup("json"); ok {
-				name, _, _ := strings.Cut(tag, ",")
-				have = append(have, name)
-			}
-		}
-	}
-	for _, f := range inspectFields {
-		said = append(said, f.name)
-	}
-	if !slices.Equal(have, said) {
-		t.Errorf("there are %q, and the manual page tells of %q", have, said)
-	}
-}
 
 func (sh *shell) inspected(args ...string) (f envelopeFacts) {
 	sh.t.Helper()

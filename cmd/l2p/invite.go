@@ -20,7 +20,7 @@ func inviteCommand(s *session) *cli.Command {
 		Description: "Writes the ticket, and nothing else, to standard output. Whoever has it can join as BOX, once:\n" +
 			"send it to BOX's operator on a safe way. Over there: `l2p join TICKET`.",
 		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "ttl", Usage: "the ticket is good for so long, at most 720h", Value: 24 * time.Hour},
+			&cli.DurationFlag{Name: "ttl", Usage: "the ticket is good for this `TIME`, at most 720h", Value: 24 * time.Hour},
 		},
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, 1, 1)
@@ -46,8 +46,8 @@ func inviteCommand(s *session) *cli.Command {
 			result := struct {
 				Ticket  string `json:"ticket"`
 				Box     string `json:"box"`
-				Expires int64  `json:"expires"` // Unix seconds
-			}{reply.Ticket, args[0], reply.Expires}
+				Expires string `json:"expires"`
+			}{reply.Ticket, args[0], rfc3339(reply.Expires * 1000)}
 			return s.result(result, func(w io.Writer) { fmt.Fprintln(w, printable(reply.Ticket)) })
 		},
 	}

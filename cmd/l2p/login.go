@@ -115,7 +115,7 @@ func logoutCommand(s *session) *cli.Command {
 			}
 			// Its keeper would notice by itself, a little later.
 			_, _, _ = s.askKeeper(c.Context, keeperRequest{Op: opDrop, Agent: a.ID()}, nil)
-			return s.result(factsOf(a.Document), func(io.Writer) { s.remark("the keys of %s are no longer here", title(a.Document)) })
+			return s.result(agentFacts{documentFacts: factsOf(a.Document)}, func(io.Writer) { s.remark("the keys of %s are no longer here", title(a.Document)) })
 		},
 	}
 }

@@ -38,17 +38,18 @@ func lsCommand(s *session) *cli.Command {
 
 // lsRow is one envelope of ls.
 type lsRow struct {
-	Owner     string `json:"owner"`
-	OwnerName string `json:"ownerName,omitempty"`
-	Name      string `json:"name"`
-	Version   uint64 `json:"version"`
-	Bytes     uint64 `json:"bytes"`    // of payload
-	Time      int64  `json:"time"`     // Unix milliseconds, by the author's clock
-	Readable  string `json:"readable"` // yes, sealed or keys locked
-	Author    string `json:"author"`
-	Title     string `json:"title,omitempty"`
+	Owner      string `json:"owner"`
+	OwnerName  string `json:"ownerName,omitempty"`
+	Name       string `json:"name"`
+	Version    uint64 `json:"version"`
+	Bytes      uint64 `json:"bytes"`    // of payload
+	Time       string `json:"time"`     // by the author's clock
+	Readable   string `json:"readable"` // yes, sealed or keys locked
+	Author     string `json:"author"`
+	AuthorName string `json:"authorName,omitempty"`
+	Title      string `json:"title,omitempty"`
 
-	author string // as the table shows it
+	owner, time, author string // as the table shows them
 }
 
 func (s *session) ls(ctx context.Context, args []string, all bool) error {
@@ -83,7 +84,7 @@ func (s *session) ls(ctx context.Context, args []string, all bool) error {
 		}
 		cells := make([][]string, 0, len(rows))
 		for _, r := range rows {
-			cells = append(cells, []string{r.OwnerName + "/" + r.Name, fmt.Sprint(r.Version), formatSize(r.Bytes), formatTime(r.Time), r.Readable, r.author})
+			cells = append(cells, []string{r.owner + "/" + r.Name, fmt.Sprint(r.Version), formatSize(r.Bytes), r.time, r.Readable, r.author})
 		}
 		table(w, []string{"NAME", "VERSION", "SIZE", "TIME", "READ", "AUTHOR"}, cells)
 	})
@@ -196,7 +197,7 @@ func (d *directory) allBoxes(ctx context.Context) ([]string, error) {
 
 // lsOwner lists what one owner has.
 func (s *session) lsOwner(ctx context.Context, node *netq.Client, dir *directory, owner envelope.AgentID, identities []envelope.Identity, unlocked bool) ([]lsRow, error) {
-	ownerName := dir.short(ctx, owner)
+	called, ownerName := dir.short(ctx, owner), dir.knownName(ctx, owner)
 	var rows []lsRow
 	for r, err := range node.Records(ctx, wire.ListRecords{Kind: envelope.KindEnvelope, Owner: owner, AllNames: true}) {
 		if is(err, envelope.NotFound) {
@@ -209,14 +210,15 @@ func (s *session) lsOwner(ctx context.Context, node *netq.Client, dir *directory
 			continue
 		}
 		row := lsRow{
-			Owner: owner.String(), OwnerName: ownerName, Name: r.Ref.Name, Version: r.Version.N, Time: r.Header.Time,
-			Author: r.Header.Author.String(), author: dir.short(ctx, r.Header.Author),
+			Owner: owner.String(), OwnerName: ownerName, Name: r.Ref.Name, Version: r.Version.N, Time: rfc3339(r.Header.Time),
+			Author: r.Header.Author.String(), AuthorName: dir.knownName(ctx, r.Header.Author),
+			owner: called, time: formatTime(r.Header.Time), author: dir.short(ctx, r.Header.Author),
 		}
 		if r.Header.Size != nil {
 			row.Bytes = *r.Header.Size
 		}
 		if row.Readable, row.Title, err = readable(ctx, r, dir, identities, unlocked); err != nil {
-			s.warn("%s/%s is passed over: %v", ownerName, r.Ref.Name, err)
+			s.warn("%s/%s is passed over: %v", called, r.Ref.Name, err)
 			continue
 		}
 		rows = append(rows, row)

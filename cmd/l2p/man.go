@@ -19,26 +19,147 @@ func manCommand(s *session) *cli.Command {
 			if _, err := operands(c, 0, 0); err != nil {
 				return err
 			}
-			describe(c.App.Commands)
-			page, err := c.App.ToManWithSection(1)
-			if err != nil {
-				return envelope.Errorf(envelope.Other, "manual page: %w", err)
-			}
-			_, err = io.WriteString(s.stdout, page+manSections())
+			_, err := io.WriteString(s.stdout, manPage(c.App))
 			return fileError(err)
 		},
 	}
 }
 
-// describe lets the manual page have the descriptions, which package cli leaves
-// out of it.
-func describe(cmds []*cli.Command) {
-	for _, c := range cmds {
-		if c.Description != "" {
-			c.Usage += "\n\n" + strings.ReplaceAll(c.Description, "\n", "\n\n")
-		}
-		describe(c.Subcommands)
+// manPage returns the manual page, in roff (man(7)). Package cli's own takes a
+// way over Markdown, to which a "#" in a text is a heading, and leaves out
+// descriptions and what values are called.
+func manPage(app *cli.App) string {
+	p := &roff{}
+	p.line(".TH L2P 1")
+	p.section("NAME")
+	p.line(`l2p \- ` + roffText(app.Usage))
+	p.section("SYNOPSIS")
+	p.line(`\fB` + roffText(app.UsageText) + `\fP`)
+	p.section("GLOBAL FLAGS")
+	p.paragraph("They may stand before or after the command.")
+	p.flags(app.VisibleFlags())
+	p.section("COMMANDS")
+	p.commands(app.Commands)
+	p.section("EXIT STATUS")
+	p.paragraph("An error is one line of text on standard error, with --json, too; the exit code says of what kind it is.")
+	p.item(`\fB0\fP`, "all went well")
+	for _, e := range exitCodes {
+		p.item(fmt.Sprintf(`\fB%d\fP`, e.code), e.text)
 	}
+	p.item(fmt.Sprintf(`\fB%d\fP`, exitInterrupted), "interrupted by a signal")
+	p.section("WHAT IS PRINTED WITH --json")
+	p.paragraph("Times are text such as 2026-11-23T08:30:00Z (RFC 3339, in UTC). Absent are fields that don't apply, and most that are false. " +
+		"A field of a field is written with a dot. Agents, groups and boxes are given by their ids; a name stands beside an id where it is known to be theirs.")
+	for _, r := range jsonResults {
+		p.line(".SS l2p " + roffText(r.command) + ` \-\-json`)
+		p.paragraph(r.about)
+		for _, f := range r.fields {
+			p.item(`\fB`+roffText(f.name)+`\fP`, f.text)
+		}
+	}
+	p.section("ENVIRONMENT")
+	for _, e := range environment {
+		p.item(`\fB`+roffText(e.name)+`\fP`, e.text)
+	}
+	p.section("FILES")
+	p.item(`\fB`+roffText("~/.l2p/keystore")+`\fP`, "agents' keys, documents and pinned names")
+	p.item(`\fB`+roffText("~/.l2p/node")+`\fP`, "state of the own node")
+	return p.b.String()
+}
+
+// A roff is the source of a manual page in the making.
+type roff struct{ b strings.Builder }
+
+func (p *roff) line(text string) { p.b.WriteString(text + "\n") }
+
+func (p *roff) section(title string) { p.line(".SH " + roffText(title)) }
+
+// paragraph writes text that is filled. Where it breaks its lines is for
+// `l2p help` alone.
+func (p *roff) paragraph(text string) {
+	if text != "" {
+		p.line(".PP\n" + roffText(strings.ReplaceAll(text, "\n", " ")))
+	}
+}
+
+// item writes a term, which is roff already, and what it means.
+func (p *roff) item(term, text string) { p.line(".TP\n" + term + "\n" + roffText(text)) }
+
+func (p *roff) commands(cmds []*cli.Command) {
+	for _, c := range cmds {
+		if c.Hidden {
+			continue
+		}
+		if len(c.Subcommands) > 0 { // which say it all
+			p.commands(c.Subcommands)
+			continue
+		}
+		p.line(".SS " + roffText(c.UsageText))
+		p.paragraph(sentence(c.Usage))
+		p.paragraph(c.Description)
+		p.flags(c.VisibleFlags())
+	}
+}
+
+// sentence returns what a command does as a sentence.
+func sentence(usage string) string {
+	if usage == "" {
+		return ""
+	}
+	return strings.ToUpper(usage[:1]) + usage[1:] + "."
+}
+
+// flags writes flags with what their values are called. That each command has
+// --help goes without saying.
+func (p *roff) flags(flags []cli.Flag) {
+	for _, f := range flags {
+		doc, ok := f.(cli.DocGenerationFlag)
+		if !ok || f.Names()[0] == "help" {
+			continue
+		}
+		var names []string
+		for _, name := range f.Names() {
+			dashes := "--"
+			if len(name) == 1 {
+				dashes = "-"
+			}
+			names = append(names, `\fB`+roffText(dashes+name)+`\fP`)
+		}
+		term, usage := strings.Join(names, ", "), doc.GetUsage()
+		if doc.TakesValue() {
+			value := "VALUE"
+			if before, rest, ok := strings.Cut(usage, "`"); ok {
+				var after string
+				value, after, _ = strings.Cut(rest, "`")
+				usage = before + value + after
+			}
+			term += ` \fI` + roffText(value) + `\fP`
+			if text := doc.GetDefaultText(); text != "" {
+				usage += " (default: " + text + ")"
+			}
+		}
+		p.item(term, usage)
+	}
+}
+
+// roffEscapes are the characters that roff reads or prints otherwise.
+var roffEscapes = strings.NewReplacer(`\`, `\e`, `-`, `\-`, `'`, `\(aq`, `~`, `\(ti`, `^`, `\(ha`)
+
+// roffText returns text for roff, on one line, with what is between backquotes in
+// bold. It can't be taken for a request, which begins with a dot or quote.
+func roffText(text string) string {
+	var b strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		part = roffEscapes.Replace(part)
+		if i%2 == 1 {
+			part = `\fB` + part + `\fP`
+		}
+		b.WriteString(part)
+	}
+	if strings.HasPrefix(text, ".") {
+		return `\&` + b.String()
+	}
+	return b.String()
 }
 
 // exitCodes says what each exit code means, in order.
@@ -54,7 +175,7 @@ var exitCodes = []struct {
 	{envelope.Corrupt, "data is truncated, altered, forged or not in the format"},
 	{envelope.Unavailable, "a node, the network or a quorum cannot be reached now"},
 	{envelope.NotDurable, "a write reached fewer nodes than it needs to be safe"},
-	{envelope.Conflict, "somebody else changed it first, a name is taken, or a name means somebody else than before"},
+	{envelope.Conflict, "somebody else changed it first, a name is taken, a name means somebody else than before, or a group has to get new keys first"},
 	{envelope.Full, "no room left on a disk, or over a limit of size or number"},
 	{envelope.WrongNetwork, "the other side belongs to another network"},
 }
@@ -65,57 +186,4 @@ var environment = []struct{ name, text string }{
 	{"L2P_NODE", "node to talk to, l2pnode1…@host:port; default: the one of L2P_HOME"},
 	{"L2P_AS", "agent to act as, a name or an id; default: what `l2p agent use` set"},
 	{"L2P_PASSPHRASE_FILE", "file whose first line is the passphrase"},
-}
-
-// inspectFields says what each field is that `l2p inspect --json` prints. Absent
-// are those that don't apply, and what is false.
-var inspectFields = []struct{ name, text string }{
-	{"format", "l2p-envelope/1, or age for a plain age file, of which there is nothing else to say"},
-	{"hash", "of the header, which names this version; hexadecimal"},
-	{"author", "id of who signed the header"},
-	{"authorName", "the author's name, if it is known to be theirs"},
-	{"authorState", "verified; changed: verified, by a key that the author has replaced since; revoked: the key was revoked, or the operator of the author's box revoked the author, so that a thief can have signed; unknown: the author, the owner or the writer is not known here, so nothing is proven"},
-	{"authorSince", "with changed and revoked, when there was another key; by the author's clock"},
-	{"writer", "id of who sealed the content, if another member of the owning group has shared it since"},
-	{"writerName", "as authorName"},
-	{"owner", "id of whose place on the ring it has"},
-	{"ownerName", "as authorName"},
-	{"name", "with the owner, the place on the ring; absent from a file"},
-	{"version", "number of this version"},
-	{"parent", "hash of the version before"},
-	{"time", "when it was signed, by the author's clock"},
-	{"public", "true: not sealed, for everybody"},
-	{"deleted", "true: the owner removed it"},
-	{"size", "bytes of payload, with padding and 16 bytes for each 64 KiB"},
-	{"padded", "true: there is padding, which hides the size of the content"},
-	{"segments", "how many there are; all their signatures hold. Not with --ref"},
-	{"damage", "what is wrong with the content"},
-	{"particulars", "with --particulars, what only readers see:"},
-	{"title", "for people"},
-	{"fileName", "of the file or folder that was sealed"},
-	{"mediaType", "application/vnd.l2p.folder+tar for a folder"},
-	{"readers", "who was meant to read it, each with an id and, if it is known to be theirs, a name"},
-	{"openedAs", "id of the agent or group that opened it"},
-}
-
-// manSections returns what the command line's own page lacks, in roff.
-func manSections() string {
-	var b strings.Builder
-	fmt.Fprint(&b, "\n.SH EXIT STATUS\n.PP\nErrors are one line on standard error; the exit code says of what kind.\n")
-	fmt.Fprint(&b, ".TP\n\\fB0\\fP\nall went well\n")
-	for _, e := range exitCodes {
-		fmt.Fprintf(&b, ".TP\n\\fB%d\\fP\n%s\n", e.code, e.text)
-	}
-	fmt.Fprintf(&b, ".TP\n\\fB%d\\fP\ninterrupted by a signal\n", exitInterrupted)
-	fmt.Fprint(&b, ".SH ENVIRONMENT\n")
-	for _, e := range environment {
-		fmt.Fprintf(&b, ".TP\n\\fB%s\\fP\n%s\n", e.name, e.text)
-	}
-	fmt.Fprint(&b, ".SH WHAT INSPECT PRINTS WITH --json\n")
-	for _, f := range inspectFields {
-		fmt.Fprintf(&b, ".TP\n\\fB%s\\fP\n%s\n", f.name, f.text)
-	}
-	fmt.Fprint(&b, ".SH FILES\n.TP\n\\fB~/.l2p/keystore\\fP\nagents' keys, documents and pinned names\n")
-	fmt.Fprint(&b, ".TP\n\\fB~/.l2p/node\\fP\nstate of the own node\n")
-	return b.String()
 }

@@ -21,7 +21,7 @@ func topCommand(s *session) *cli.Command {
 			"with --json it is what `l2p status --json` prints, on one line.",
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "every", Usage: "look once in this `TIME`", Value: time.Second},
-			&cli.UintFlag{Name: "count", Usage: "end after `N` looks; 0: never"},
+			&cli.UintFlag{Name: "count", Usage: "end after `N` looks", DefaultText: "go on"},
 		},
 		Action: func(c *cli.Context) error {
 			if _, err := operands(c, 0, 0); err != nil {

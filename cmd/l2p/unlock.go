@@ -18,9 +18,11 @@ const defaultUnlocked = 8 * time.Hour
 
 // unlockedFacts are what unlock shows of an agent.
 type unlockedFacts struct {
-	Name  string    `json:"name,omitempty"`
-	ID    string    `json:"id"`
-	Until time.Time `json:"until"`
+	Name  string `json:"name,omitempty"`
+	ID    string `json:"id"`
+	Until string `json:"until"`
+
+	until time.Time
 }
 
 func unlockCommand(s *session) *cli.Command {
@@ -69,7 +71,7 @@ func unlockCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			f := unlockedFacts{a.Document.Name, a.ID().String(), until}
+			f := unlockedFacts{a.Document.Name, a.ID().String(), rfc3339(until.UnixMilli()), until}
 			return s.result(f, func(io.Writer) {
 				s.remark("%s is unlocked until %s", title(a.Document), moment(until))
 			})
@@ -91,7 +93,7 @@ func (s *session) listUnlocked(c *cli.Context) error {
 		return err
 	default:
 		for _, k := range answer.Unlocked {
-			f := unlockedFacts{ID: k.Agent.String(), Until: time.UnixMilli(k.Until)}
+			f := unlockedFacts{ID: k.Agent.String(), Until: rfc3339(k.Until), until: time.UnixMilli(k.Until)}
 			if a, err := store.Agent(k.Agent); err == nil {
 				f.Name = a.Document.Name
 			}
@@ -105,7 +107,7 @@ func (s *session) listUnlocked(c *cli.Context) error {
 		}
 		var rows [][]string
 		for _, f := range facts {
-			rows = append(rows, []string{f.Name, moment(f.Until), f.ID})
+			rows = append(rows, []string{f.Name, moment(f.until), f.ID})
 		}
 		table(w, []string{"NAME", "UNLOCKED UNTIL", "ID"}, rows)
 	})
