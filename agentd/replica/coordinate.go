@@ -32,7 +32,7 @@ func (r *Replica) PutRecord(ctx context.Context, kind envelope.RecordKind, data 
 		return r.sendRecord(ctx, node, rec, data, false)
 	})
 	if err == nil && rec.Document != nil {
-		r.documents.forget(rec.Ref.Owner)
+		r.documents.extend(rec.Document)
 	}
 	return reply, err
 }

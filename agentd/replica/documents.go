@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -115,10 +116,14 @@ func (t *documentTree) grow(ctx context.Context, r *Replica, id envelope.AgentID
 			t.failure = err
 			continue
 		}
-		t.byHash[d.Hash()] = d
-		if t.best == nil || versionOf(d).Newer(versionOf(t.best)) {
-			t.best = d
-		}
+		t.add(d)
+	}
+}
+
+func (t *documentTree) add(d *envelope.Document) {
+	t.byHash[d.Hash()] = d
+	if t.best == nil || versionOf(d).Newer(versionOf(t.best)) {
+		t.best = d
 	}
 }
 
@@ -204,9 +209,12 @@ func (r *Replica) documentsHere(_ context.Context, q wire.ListRecords, verify fu
 
 // treeThere returns the documents that a quorum keeps.
 func (r *Replica) treeThere(ctx context.Context, id envelope.AgentID, pos uint64, q quorum) (*documentTree, error) {
+	stale := false
 	of := func(nodes []envelope.NodeID, need int) documentLister {
 		return func(ctx context.Context, q wire.ListRecords, verify func([]listed)) (page, error) {
-			return r.listQuorum(ctx, q, nodes, need, verify)
+			p, err := r.listQuorum(ctx, q, nodes, need, verify)
+			stale = stale || p.stale
+			return p, err
 		}
 	}
 	t, err := r.readTree(ctx, id, of(q.nodes, q.r))
@@ -214,9 +222,12 @@ func (r *Replica) treeThere(ctx context.Context, id envelope.AgentID, pos uint64
 		return t, err
 	}
 	if more := r.beyond(pos, q); len(more) > 0 {
-		return r.readTree(ctx, id, of(more, max(1, len(more)-1)))
+		t, err = r.readTree(ctx, id, of(more, max(1, len(more)-1)))
 	}
-	return t, nil
+	if err == nil && t.best == nil && stale {
+		return nil, errUnknown()
+	}
+	return t, err
 }
 
 // readTree reads an agent's documents, bare and page after page, and verifies
@@ -307,10 +318,27 @@ func (c *documentCache) put(id envelope.AgentID, t *documentTree, began uint64) 
 	c.entries[id] = cachedTree{t, time.Now().Add(cacheLife)}
 }
 
-// forget is called when a document of the agent has been stored here.
-func (c *documentCache) forget(id envelope.AgentID) {
+// extend is called when a document has been verified and stored. Where the
+// documents before it are remembered they need not be read again.
+func (c *documentCache) extend(d *envelope.Document) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gen++
-	delete(c.entries, id)
+	e, ok := c.entries[d.ID()]
+	if !ok {
+		return
+	}
+	if _, follows := e.tree.byHash[d.Parent]; !follows {
+		delete(c.entries, d.ID())
+		return
+	}
+	e.tree = e.tree.with(d.Bare())
+	c.entries[d.ID()] = e
+}
+
+// with returns t and one document more. Others go on to use t as it is.
+func (t *documentTree) with(d *envelope.Document) *documentTree {
+	t = &documentTree{byHash: maps.Clone(t.byHash), best: t.best, failure: t.failure}
+	t.add(d)
+	return t
 }

@@ -42,7 +42,7 @@ func (r *Replica) putHere(rec *envelope.Record, repair bool) error {
 	added, err := r.Store.PutRecord(rec, accept)
 	r.reservations.drop(rec.Ref, rec.Version.Hash)
 	if added && rec.Document != nil {
-		r.documents.forget(rec.Ref.Owner)
+		r.documents.extend(rec.Document)
 	}
 	return err
 }

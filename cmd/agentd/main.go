@@ -170,12 +170,21 @@ func defaultState() (string, error) {
 	return filepath.Join(home, ".l2p", "node"), nil
 }
 
+// inWords has ids and addresses in the log as they are printed elsewhere. JSON
+// would have them as arrays of bytes.
+func inWords(_ []string, a slog.Attr) slog.Attr {
+	if s, ok := a.Value.Any().(fmt.Stringer); ok && a.Value.Kind() == slog.KindAny {
+		a.Value = slog.StringValue(s.String())
+	}
+	return a
+}
+
 func newLog(w io.Writer, level, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, agentd.UsageError("--log-level %+q is none of debug, info, warn, error", level)
 	}
-	opts := &slog.HandlerOptions{Level: l}
+	opts := &slog.HandlerOptions{Level: l, ReplaceAttr: inWords}
 	switch format {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, opts)), nil

@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"net"
 	"strings"
 	"testing"
+
+	"l2p/envelope"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -42,5 +46,22 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("stderr %q should be one line with %q", stderr.String(), c.stderr)
 			}
 		})
+	}
+}
+
+// The log has ids and addresses as people know them, in JSON, too.
+func TestLogInWords(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log, err := newLog(&out, "info", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := envelope.NodeID{1}
+	log.Info("here", "node", node, "addr", &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 9011}, "err", errors.New("no"), "n", 7)
+	for _, want := range []string{`"node":"` + node.String() + `"`, `"addr":"192.0.2.1:9011"`, `"err":"no"`, `"n":7`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in %s", want, out.String())
+		}
 	}
 }
