@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"l2p/envelope"
@@ -46,6 +47,13 @@ func newGroupTree(lists ...[]*envelope.Document) groupTree {
 		}
 	}
 	return t
+}
+
+// inOrder returns the documents by their numbers, parents first.
+func (t groupTree) inOrder() []*envelope.Document {
+	documents := slices.Collect(maps.Values(t))
+	sortByVersion(documents)
+	return documents
 }
 
 // path returns the documents from the first one to the one with the given

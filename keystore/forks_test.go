@@ -331,3 +331,47 @@ func TestRemovedAdminGoesOn(t *testing.T) {
 		t.Errorf("the fork is still shown (%v)", err)
 	}
 }
+
+// TestFloodOfLostDocuments: an admin who was removed makes more versions than
+// anybody keeps. Members learn what the others do all the same.
+func TestFloodOfLostDocuments(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	adam, mallory, carol := w.user(t, "adam"), w.user(t, "mallory"), w.user(t, "carol")
+	team := w.group(t, adam)
+	flood := []*envelope.Document{w.change(t, adam, team, GroupChange{AddAdmins: ids(mallory)})}
+	w.change(t, adam, team, GroupChange{Remove: ids(mallory)})
+	for range MaxLost + 5 {
+		last := flood[len(flood)-1]
+		next := follow(last)
+		next.Group = last.Group
+		d, err := envelope.SignDocument(next, last.Signed().Attachments, mallory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flood = append(flood, d)
+	}
+	s := testStore(t)
+	for _, who := range ids(adam, mallory) {
+		if err := s.AddDocuments(t.Context(), w.chains[who]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.AddDocuments(t.Context(), w.chains[team]); err != nil {
+		t.Fatal(err)
+	}
+	w.change(t, adam, team, GroupChange{Add: ids(carol)})
+	for range 2 {
+		if err := s.AddDocuments(t.Context(), slices.Concat(w.chains[team], flood)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chain, err := s.Chain(t.Context(), team)
+	if err != nil || chain[len(chain)-1].Hash() != w.newest(t, team).Hash() {
+		t.Errorf("the keystore has version %d, %v", chain[len(chain)-1].Version, err)
+	}
+	lost, err := s.Lost(t.Context(), team)
+	if err != nil || len(lost) != MaxLost || len(Forks(chain, lost)) != 1 {
+		t.Errorf("%d lost documents are kept, %v", len(lost), err)
+	}
+}

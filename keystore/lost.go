@@ -11,9 +11,10 @@ import (
 	"l2p/envelope"
 )
 
-// maxLost bounds the lost documents of one group that are kept: an admin who
-// makes more does it on purpose.
-const maxLost = 256
+// MaxLost bounds the lost documents of one group that are kept: an admin who
+// makes more does it on purpose. The rest are passed over, beginning with the
+// highest numbers, so that nobody keeps others from what has won.
+const MaxLost = 256
 
 // lostName is the name of the file of a lost document, beside those of the
 // chain, which are numbers.
@@ -103,19 +104,24 @@ func (s *Store) addGroup(ctx context.Context, known, run []*envelope.Document, p
 		return older(last, known[len(known)-1])
 	}
 	chain := tree.winner(known, lost, run, prefer)
-	if len(tree)-len(chain) > maxLost {
-		return envelope.Errorf(envelope.Full, "more than %d documents of group %s have lost against others", maxLost, group)
-	}
 	// What loses is written before anything is taken from the chain, and what
 	// has won after all is removed last, so that a killed program loses nothing.
 	onChain := map[envelope.Hash]bool{}
 	for _, d := range chain {
 		onChain[d.Hash()] = true
 	}
-	have := newGroupTree(lost)
-	for h, d := range tree {
+	have, was := newGroupTree(lost), newGroupTree(known)
+	room := MaxLost - len(have)
+	for _, d := range tree.inOrder() {
+		h := d.Hash()
 		if onChain[h] || have[h] == d {
 			continue
+		}
+		if have[h] == nil && was[h] == nil {
+			if room <= 0 {
+				continue
+			}
+			room--
 		}
 		if err := s.writeDocumentAs(lostName(d), d); err != nil {
 			return err

@@ -63,6 +63,7 @@ func (d *directory) learnGroup(ctx context.Context, known, run, others []*envelo
 	if err := d.complete(ctx, run); err != nil {
 		return err
 	}
+	others = others[:min(len(others), keystore.MaxLost)] // ascending by number
 	for i, doc := range others {
 		if others[i], err = d.whole(ctx, doc); err != nil {
 			return err
