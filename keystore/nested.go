@@ -3,6 +3,7 @@ package keystore
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"l2p/envelope"
 )
@@ -191,7 +192,8 @@ func lagsBehind(ctx context.Context, docs envelope.Documents, d *envelope.Docume
 }
 
 // A Lag is a group that is sealed to an epoch of a group in it which has newer
-// keys: whoever was removed from the inner one since still opens the outer one's.
+// keys: whoever was removed from the inner one since still opens the outer one's,
+// and who has come to it from now on doesn't open them.
 type Lag struct {
 	Outer, Inner *envelope.Document
 	SealedTo     uint64 // epoch of Inner
@@ -230,8 +232,44 @@ func CheckReader(ctx context.Context, docs envelope.Documents, d *envelope.Docum
 	if err != nil || len(lags) == 0 {
 		return err
 	}
-	l := lags[0]
-	return envelope.WithHint(
-		envelope.Errorf(envelope.Conflict, "group %s can still be opened by former members of %s in it, which has new keys since", title(l.Outer), title(l.Inner)),
-		"an admin of %s must renew its keys first", title(l.Outer))
+	lag := &LagError{Lag: lags[0]}
+	if lag.left, err = lag.hasLost(ctx, docs); err != nil {
+		return err
+	}
+	return envelope.Errorf(envelope.Conflict, "%w", lag)
+}
+
+// A LagError says which group lags behind: an admin of Outer has to make a new
+// epoch of it.
+type LagError struct {
+	Lag
+	left bool // somebody has left Inner since
+}
+
+func (e *LagError) Error() string {
+	text := fmt.Sprintf("group %s is sealed to former keys of %s in it, which has new ones since", title(e.Outer), title(e.Inner))
+	if e.left {
+		text += ", and who has left it still has those"
+	}
+	return text
+}
+
+// hasLost reports whether somebody who isn't in the inner group any more has the
+// keys that the outer one is sealed to.
+func (l *Lag) hasLost(ctx context.Context, docs envelope.Documents) (bool, error) {
+	chain, err := docs.Chain(ctx, l.Inner.ID())
+	if err != nil {
+		return false, err
+	}
+	for _, d := range chain {
+		if d.Group == nil || d.Group.Epoch < l.SealedTo {
+			continue
+		}
+		for _, m := range d.Group.Members {
+			if _, still := l.Inner.Member(m.ID); !still && m.From <= l.SealedTo {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }

@@ -164,6 +164,7 @@ func groupChangeCommand(s *session, verb, what, usage, more string, set func(*cl
 				return err
 			}
 			paper.handOver()
+			g.tellOfLags(c.Context, d)
 			return g.result(c.Context, d)
 		},
 	}

@@ -182,6 +182,7 @@ func groupResolveCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
+			g.tellOfLags(c.Context, d)
 			return g.result(c.Context, d)
 		},
 	}

@@ -114,7 +114,7 @@ func (s *session) reader(ctx context.Context, name string) (envelope.Recipient, 
 			"name its people or a group of them")
 	}
 	if err := keystore.CheckReader(ctx, dir, d); err != nil {
-		return envelope.Recipient{}, err
+		return envelope.Recipient{}, dir.sayWhoRenews(ctx, err)
 	}
 	revoked, err := dir.revoked(ctx, id)
 	if err != nil {
