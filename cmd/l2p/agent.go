@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/urfave/cli/v2"
 
 	"l2p/envelope"
@@ -49,6 +51,8 @@ type agentFacts struct {
 	KeysLocal bool   `json:"keysLocal,omitempty"`     // the document doesn't carry the locked keys; own agents only
 	Default   bool   `json:"default,omitempty"`
 	NameState string `json:"nameState,omitempty"` // show: "known" if the name means the agent, else "claimed"
+
+	until time.Time // Unlocked, for people
 }
 
 func factsOf(d *envelope.Document) documentFacts {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -27,8 +30,9 @@ func agentListCommand(s *session) *cli.Command {
 				return err
 			}
 			facts := []agentFacts{}
+			kept := s.keptUnlocked(c.Context)
 			for _, a := range agents {
-				facts = append(facts, ownFacts(a))
+				facts = append(facts, ownFacts(a).unlockedBy(kept))
 			}
 			return s.result(facts, func(w io.Writer) {
 				var rows [][]string
@@ -72,7 +76,7 @@ func agentShowCommand(s *session) *cli.Command {
 			}
 			f := agentFacts{documentFacts: factsOf(d)}
 			if a, err := dir.store.Agent(d.ID()); err == nil {
-				f = ownFacts(a)
+				f = ownFacts(a).unlockedBy(s.keptUnlocked(c.Context))
 			}
 			if f.Name != "" {
 				f.NameState = "claimed"
@@ -154,13 +158,47 @@ func mark(set bool) string {
 	return ""
 }
 
+// keptUnlocked returns until when `l2p unlock` keeps agents' keys unlocked, in Unix
+// milliseconds.
+func (s *session) keptUnlocked(ctx context.Context) map[envelope.AgentID]int64 {
+	answer, _, err := s.askKeeper(ctx, keeperRequest{Op: opList}, nil)
+	if err != nil {
+		if !errors.Is(err, errNoKeeper) && !is(err, envelope.Usage) {
+			s.remark("%v", err)
+		}
+		return nil
+	}
+	kept := make(map[envelope.AgentID]int64)
+	for _, k := range answer.Unlocked {
+		kept[k.Agent] = k.Until
+	}
+	return kept
+}
+
+// unlockedBy returns the facts with what keptUnlocked says of the agent.
+func (f agentFacts) unlockedBy(kept map[envelope.AgentID]int64) agentFacts {
+	id, err := envelope.ParseAgentID(f.ID)
+	if until := kept[id]; err == nil && f.Locked && until != 0 {
+		f.Unlocked, f.until = rfc3339(until), time.UnixMilli(until)
+	}
+	return f
+}
+
 // lockState says in words how an own agent's keys are kept.
 func lockState(f agentFacts) string {
+	var state string
 	switch {
 	case !f.Locked:
-		return "not locked"
-	case f.KeysLocal:
-		return "locked, here only"
+		return "no passphrase"
+	case f.Unlocked == "":
+		state = "locked"
+	case time.Until(f.until) < 24*time.Hour:
+		state = "unlocked until " + f.until.Format("15:04")
+	default:
+		state = "unlocked until " + f.until.Format("2006-01-02 15:04")
 	}
-	return "locked"
+	if f.KeysLocal {
+		state += ", here only"
+	}
+	return state
 }
