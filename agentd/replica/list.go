@@ -46,6 +46,7 @@ func (r *Replica) ListRecords(ctx context.Context, q wire.ListRecords) ([][]byte
 // are verified as a whole, as the tree that they make.
 func (r *Replica) listChecker(ctx context.Context, q wire.ListRecords) func(data []byte) error {
 	var tree *documentTree
+	fresh := false
 	seen := make(map[string]error)
 	check := func(data []byte) error {
 		rec, err := envelope.ParseRecord(q.Kind, data)
@@ -55,7 +56,13 @@ func (r *Replica) listChecker(ctx context.Context, q wire.ListRecords) func(data
 		if rec.Document == nil {
 			return r.verify(ctx, rec)
 		}
-		if tree == nil {
+		if tree == nil { // what is remembered will do, if it has all that is listed
+			if tree, err = r.tree(ctx, q.Owner, false); err != nil {
+				return err
+			}
+		}
+		if tree.byHash[rec.Version.Hash] == nil && !fresh {
+			fresh = true
 			if tree, err = r.tree(ctx, q.Owner, true); err != nil {
 				return err
 			}
