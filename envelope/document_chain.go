@@ -105,7 +105,10 @@ func VerifyDocument(ctx context.Context, d *Document, chain []*Document, docs Do
 		if err := d.checkEpoch(parent); err != nil {
 			return err
 		}
-		return d.verifyAdmin(ctx, parent.Group.Admins, docs)
+		if err := d.verifyAdmin(ctx, parent.Group.Admins, docs); err != nil {
+			return err
+		}
+		return d.checkAdminKey(chain)
 	}
 	want := []signature{{d.Agent, parent.Version, parent.SigningKey()}}
 	if !d.SigningKey().Equal(parent.SigningKey()) {
@@ -190,6 +193,28 @@ func (d *Document) verifyAdmin(ctx context.Context, admins []AgentID, docs Docum
 		return Errorf(Corrupt, "admin %s of a group is not a user or service", admin)
 	}
 	return d.verifySignatures(signature{admin, got[0].Version, signer.SigningKey()})
+}
+
+// checkAdminKey refuses a group's document that an admin signed with an older
+// key than one before it, so with a key that was replaced by then and may be a
+// thief's. d's signature has been verified.
+func (d *Document) checkAdminKey(chain []*Document) error {
+	own := ed25519Signatures(d.signed)[0]
+	for _, earlier := range slices.Backward(chain) {
+		if earlier.Version >= d.Version {
+			continue
+		}
+		for _, sig := range earlier.signed.Signatures {
+			if sig.Algorithm != Ed25519 || sig.Signer != own.Signer {
+				continue
+			}
+			if sig.Version > own.Version {
+				return Errorf(Corrupt, "version %d of group %s is signed with a key that %s had replaced before", d.Version, d.Agent, own.Signer)
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 func ed25519Signatures(s *Signed) []Signature {

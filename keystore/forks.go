@@ -138,7 +138,19 @@ func mayLeave(known, path []*envelope.Document) bool {
 		return false // it may have replaced the key that signed the other
 	}
 	return slices.ContainsFunc(path[common:], isRecovery) ||
-		slices.ContainsFunc(tip.Signed().Signatures, func(s envelope.Signature) bool { return have.IsAdmin(s.Signer) })
+		slices.ContainsFunc(tip.Bare().Signed().Signatures, func(s envelope.Signature) bool {
+			return have.IsAdmin(s.Signer) && !signedLater(known, s)
+		})
+}
+
+// signedLater reports whether a signer of a signature has signed a document of a
+// chain with a newer key: the signature may be by whoever stole the older one.
+func signedLater(chain []*envelope.Document, s envelope.Signature) bool {
+	return slices.ContainsFunc(chain, func(d *envelope.Document) bool {
+		return slices.ContainsFunc(d.Bare().Signed().Signatures, func(other envelope.Signature) bool {
+			return other.Signer == s.Signer && other.Version > s.Version
+		})
+	})
 }
 
 // commonLength returns how many of their first documents two chains share.

@@ -93,3 +93,54 @@ func TestRecoverGroup(t *testing.T) {
 		t.Error("the keystore has left a recovery behind")
 	}
 }
+
+// TestStolenAdminKey: an admin is recovered and renews the group. Whoever stole
+// the former key neither goes on from there nor from an older copy, whatever
+// node helps.
+func TestStolenAdminKey(t *testing.T) {
+	t.Parallel()
+	s, w, key := testStore(t), newWorld(), newKey(t)
+	stolen := create(t, s, AgentOptions{Name: "adam@a-tech", Recovery: key.Public()})
+	id := stolen.Agent()
+	w.chains[id] = mustChain(t, s, id)
+	eve := w.user(t, "eve")
+	if err := s.AddDocuments(t.Context(), w.chains[eve.agent]); err != nil {
+		t.Fatal(err)
+	}
+	team := w.group(t, stolen)
+	old := w.side()
+
+	adam, err := s.Recover(t.Context(), w.chains[id], key, RecoverOptions{Earlier: stolen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.chains[id] = mustChain(t, s, id)
+	w.change(t, adam, team, GroupChange{NewEpoch: true})
+	renewed := w.newest(t, team)
+	if err := s.AddDocuments(t.Context(), w.chains[team]); err != nil {
+		t.Fatal(err)
+	}
+
+	next := follow(renewed)
+	next.Group = renewed.Group
+	forged, err := envelope.SignDocument(next, renewed.Signed().Attachments, stolen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, s.AddDocuments(t.Context(), []*envelope.Document{forged}), envelope.Corrupt)
+
+	for range 3 {
+		old.change(t, stolen, team, GroupChange{NewEpoch: true})
+	}
+	for range 2 {
+		if err := s.AddDocuments(t.Context(), old.chains[team]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d, err := s.Newest(t.Context(), team); err != nil || d.Hash() != renewed.Hash() {
+		t.Errorf("the keystore follows the thief to version %d, %v", d.Version, err)
+	}
+	if lost, err := s.Lost(t.Context(), team); err != nil || len(lost) != 3 {
+		t.Errorf("the attempt isn't shown: %d documents, %v", len(lost), err)
+	}
+}
