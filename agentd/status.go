@@ -28,6 +28,7 @@ func (a *Agentd) status() wire.StatusReply {
 		Bytes:    kept.Bytes,
 		Damaged:  kept.Damaged,
 		DiskFree: kept.Free,
+		DiskNeed: kept.Need,
 		Requests: a.meter.requests.Load(),
 		Failed:   a.meter.failed.Load(),
 		Uptime:   int64(time.Since(a.started) / time.Second),

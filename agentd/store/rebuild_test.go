@@ -77,7 +77,7 @@ func (l *library) check(t testing.TB, s *Store, small bool) {
 	if got := s.Usage(l.w.id); got != size {
 		t.Errorf("%d bytes are counted for the owner, want %d", got, size)
 	}
-	want := Stats{Records: 1, Segments: uint64(len(l.ids)), Bytes: size, Free: 1 << 40}
+	want := Stats{Records: 1, Segments: uint64(len(l.ids)), Bytes: size, Free: 1 << 40, Need: needFree(2 << 40)}
 	var newest []envelope.Version
 	for _, r := range l.small {
 		got, err := s.Record(r.Ref, r.Version, false)

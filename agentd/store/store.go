@@ -75,6 +75,7 @@ type Stats struct {
 	Segments uint64
 	Bytes    uint64 // of segments' files
 	Free     uint64 // bytes left on the disk
+	Need     uint64 // of these, for writes to be taken
 	Damaged  uint64 // records and segments found damaged since the store was opened
 }
 
@@ -147,7 +148,7 @@ func (s *Store) Close() error {
 
 // Stats returns how much the store keeps.
 func (s *Store) Stats() Stats {
-	free, _, err := s.statfs(s.dir)
+	free, total, err := s.statfs(s.dir)
 	if err != nil {
 		s.log.Warn("cannot tell how much disk space is free", "err", err)
 	}
@@ -156,6 +157,7 @@ func (s *Store) Stats() Stats {
 		Segments: uint64(max(0, s.segments.Load())),
 		Bytes:    uint64(max(0, s.bytes.Load())),
 		Free:     free,
+		Need:     needFree(total),
 		Damaged:  s.damaged.Load(),
 	}
 }
@@ -167,13 +169,17 @@ func (s *Store) checkRoom() error {
 	if err != nil {
 		return ioError(err, "asking for free disk space")
 	}
-	if need := max(minFreeBytes, total/minFreePart); free < need {
+	if need := needFree(total); free < need {
 		return envelope.WithHint(
 			envelope.Errorf(envelope.Full, "disk is full: %d MiB are free, and this node stops writing below %d MiB", free>>20, need>>20),
 			"make room on the disk of %+q", s.dir)
 	}
 	return nil
 }
+
+// needFree returns how many bytes must be free on a disk of total bytes for
+// writes to be taken.
+func needFree(total uint64) uint64 { return max(minFreeBytes, total/minFreePart) }
 
 func statfs(dir string) (free, total uint64, err error) {
 	var st unix.Statfs_t

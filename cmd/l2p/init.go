@@ -45,6 +45,7 @@ func initCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
+			s.warnNoRoom(status)
 			network := status.Welcome.Network.String()
 			result := struct {
 				Network string `json:"network"`

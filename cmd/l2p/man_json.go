@@ -109,6 +109,7 @@ var jsonResults = []struct {
 		{"segments", "of payload that it keeps"},
 		{"bytes", "of these segments"},
 		{"diskFree", "bytes that are free on its disk"},
+		{"diskNeed", "bytes: while fewer are free, it takes no writes"},
 		{"k", "copies of everything that there should be"},
 		{"w", "copies that a write needs"},
 		{"r", "nodes that a read asks"},

@@ -309,6 +309,20 @@ func TestNetworkBoxes(t *testing.T) {
 	if err := json.Unmarshal([]byte(sh.ok("status", "--json")), &status); err != nil || status.Network != sh.node.network.String() || len(status.Nodes) != 2 {
 		t.Errorf("status --json: %+v, %v", status, err)
 	}
+	sh.lie(func(_ *netq.Request, body any, data []byte, err error) (any, []byte, error) {
+		if reply, ok := body.(wire.StatusReply); ok {
+			reply.DiskFree, reply.DiskNeed = 100<<20, 256<<20
+			return reply, data, err
+		}
+		return body, data, err
+	})
+	if out := sh.ok("status"); !strings.Contains(out, "disk      FULL: the node takes no writes while less than 268.4 MB are free on its disk; there are 104.9 MB\n") {
+		t.Errorf("status of a full disk: %s", out)
+	}
+	if _, errs, code := sh.run("", "init", "a-tech"); code != 0 || !strings.Contains(errs, "make room on the disk of") {
+		t.Errorf("init on a full disk: %d, %s", code, errs)
+	}
+	sh.lie(nil)
 	if out := sh.ok("ring"); !strings.Contains(out, "50% ##########") {
 		t.Errorf("ring: %s", out)
 	}

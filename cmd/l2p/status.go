@@ -50,17 +50,19 @@ type statusResult struct {
 	Segments uint64    `json:"segments"`
 	Bytes    uint64    `json:"bytes"`
 	DiskFree uint64    `json:"diskFree"`
+	DiskNeed uint64    `json:"diskNeed"` // below this, the node takes no writes
 	K        uint      `json:"k"`
 	W        uint      `json:"w"`
 	R        uint      `json:"r"`
 	Uptime   int64     `json:"uptime"` // seconds
 	Pending  uint      `json:"pending"`
 	Behind   uint64    `json:"behind"`
-	Requests uint64    `json:"requests"` // of clients, since the start
-	Failed   uint64    `json:"failed"`   // of these
-	Sent     uint64    `json:"sent"`     // copies passed on to other nodes
+	Requests uint64    `json:"requests"`          // of clients, since the start
+	Failed   uint64    `json:"failed"`            // of these
+	Sent     uint64    `json:"sent"`              // copies passed on to other nodes
+	Refused  string    `json:"refused,omitempty"` // by other nodes, since when
 
-	Scrubbed     int64  `json:"scrubbed,omitempty"` // when all that is kept had last been read, Unix seconds
+	Scrubbed     string `json:"scrubbed,omitempty"` // when all that is kept had last been read
 	Damaged      uint64 `json:"damaged"`            // found damaged on disk, since the start
 	IndexDamaged bool   `json:"indexDamaged,omitempty"`
 }
@@ -87,10 +89,16 @@ func nodeRows(nodes []wire.NodeStatus) []nodeRow {
 func newStatusResult(r *wire.StatusReply) statusResult {
 	result := statusResult{
 		Box: r.Welcome.BoxName, Node: r.Welcome.Node.String(), Software: r.Welcome.Software, Founder: r.Founder, Nodes: nodeRows(r.Nodes),
-		Records: r.Records, Segments: r.Segments, Bytes: r.Bytes, DiskFree: r.DiskFree, K: r.K, W: r.W, R: r.R,
+		Records: r.Records, Segments: r.Segments, Bytes: r.Bytes, DiskFree: r.DiskFree, DiskNeed: r.DiskNeed, K: r.K, W: r.W, R: r.R,
 		Uptime: r.Uptime, Pending: r.Pending, Behind: r.Behind,
 		Requests: r.Requests, Failed: r.Failed, Sent: r.Sent,
-		Scrubbed: r.Scrubbed, Damaged: r.Damaged, IndexDamaged: r.IndexDamaged,
+		Damaged: r.Damaged, IndexDamaged: r.IndexDamaged,
+	}
+	if r.Refused != 0 {
+		result.Refused = rfc3339(r.Refused * 1000)
+	}
+	if r.Scrubbed != 0 {
+		result.Scrubbed = rfc3339(r.Scrubbed * 1000)
 	}
 	if !r.Welcome.Network.IsZero() {
 		result.Network = r.Welcome.Network.String()
@@ -121,8 +129,14 @@ func printStatus(w io.Writer, r *wire.StatusReply, addr string) {
 	line("node", "%s", addr)
 	line("up", "%s, %s", time.Duration(r.Uptime)*time.Second, r.Welcome.Software)
 	line("keeps", "%s, %s (%s), %s free", count(int(r.Records), "record"), count(int(r.Segments), "segment"), formatSize(r.Bytes), formatSize(r.DiskFree))
+	if r.DiskFree < r.DiskNeed {
+		line("disk", "FULL: %s", noRoom(r))
+	}
+	if r.Refused > 0 {
+		line("refused", "by the other boxes since %s: this one was expelled, or its certificate has expired; ask the network's founder for a ticket and `l2p join` with it", formatTime(r.Refused*1000))
+	}
 	if r.Behind > 0 {
-		line("behind", "%d copies are still to be passed on", r.Behind)
+		line("behind", "%s still to be passed on%s", count(int(r.Behind), "copy"), whenUp(r.Nodes))
 	}
 	if r.Damaged > 0 {
 		line("damaged", "%s on disk, dropped and fetched again since the start", count(int(r.Damaged), "thing"))
@@ -139,6 +153,32 @@ func printStatus(w io.Writer, r *wire.StatusReply, addr string) {
 	line("copies", "%d of everything; a write needs %d, a read asks %d", r.K, r.W, r.R)
 	fmt.Fprintln(w)
 	printNodes(w, r.Nodes)
+}
+
+// noRoom says that a node's disk is too full for writes.
+func noRoom(r *wire.StatusReply) string {
+	return fmt.Sprintf("the node takes no writes while less than %s are free on its disk; there are %s", formatSize(r.DiskNeed), formatSize(r.DiskFree))
+}
+
+// warnNoRoom warns of a node whose disk is too full for writes.
+func (s *session) warnNoRoom(r *wire.StatusReply) {
+	if r.DiskFree < r.DiskNeed {
+		s.warn("%s: make room on the disk of %s", noRoom(r), quoted(s.nodeDir()))
+	}
+}
+
+// whenUp says what copies wait for: boxes that are down.
+func whenUp(nodes []wire.NodeStatus) string {
+	var down []string
+	for _, n := range nodes {
+		if !n.Alive {
+			down = append(down, n.BoxName)
+		}
+	}
+	if len(down) == 0 {
+		return ""
+	}
+	return ", when " + strings.Join(down, " and ") + " answers again"
 }
 
 // shareBar is how many characters the whole ring has.

@@ -275,6 +275,8 @@ type StatusReply struct {
 	Damaged uint64 `cbor:"18,keyasint,omitempty"`
 	// IndexDamaged says that the node's index has to be rebuilt.
 	IndexDamaged bool `cbor:"19,keyasint,omitempty"`
+	// DiskNeed is below how many free bytes the node takes no writes.
+	DiskNeed uint64 `cbor:"21,keyasint,omitempty"`
 }
 
 // NodeStatus is one node as the answering node sees it.
