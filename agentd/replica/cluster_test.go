@@ -36,7 +36,7 @@ type cluster struct {
 	refuse  wire.Type      // requests of this type are refused by every node
 	// lie, if set, may replace a node's reply.
 	lie func(from envelope.NodeID, t wire.Type, data []byte, err error) ([]byte, error)
-	// endless, if set, says of each page of records that there are more.
+	// endless, if set, says of each page of records, or of keys, that there are more.
 	endless envelope.NodeID
 	// scrubPass and scrubRate are those of nodes that start; 0: the defaults.
 	scrubPass time.Duration
@@ -192,7 +192,7 @@ func (l link) Call(ctx context.Context, to envelope.NodeID, t wire.Type, body an
 	l.c.mu.Lock()
 	node := l.c.nodes[to]
 	down, mute, r, lie, refuse := node.down || node.Replica == nil, node.mute, node.Replica, l.c.lie, l.c.refuse
-	endless := to == l.c.endless && t == wire.TypeListRecords
+	endless := to == l.c.endless
 	l.c.mu.Unlock()
 	if down {
 		return nil, envelope.Errorf(envelope.Unavailable, "no route")
@@ -208,8 +208,11 @@ func (l link) Call(ctx context.Context, to envelope.NodeID, t wire.Type, body an
 	if lie != nil {
 		rdata, err = lie(to, t, rdata, err)
 	}
-	if endless {
+	switch {
+	case endless && t == wire.TypeListRecords:
 		rbody = &wire.RecordsReply{More: true}
+	case endless && t == wire.TypeLiveKeys:
+		rbody = &wire.LiveKeysReply{Keys: [][]byte{make([]byte, 32)}, More: true}
 	}
 	if err != nil {
 		var e *envelope.Error // only this much goes over the wire

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"l2p/envelope"
 	"l2p/netq/wire"
@@ -109,4 +110,23 @@ func TestFloodOfDocuments(t *testing.T) {
 	if asked != 2 || tree.best.Hash() != owner.doc.Hash() {
 		t.Errorf("after %d pages version %d is the newest", asked, tree.best.Version)
 	}
+}
+
+// TestEndlessLiveKeys: a node that lists the same keys for ever doesn't keep
+// another from reconciling. Nothing is dropped on its word.
+func TestEndlessLiveKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 4)
+		adam := newWriter(t)
+		keepers, outside := c.successors(adam.id)
+		must(t, outside.putDocument(adam))
+		c.set(func() { c.endless = keepers[0].place.ID })
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if live := outside.liveKeys(ctx, adam.id); live != nil || time.Since(began) > askTimeout {
+			t.Errorf("%d keys after %v", len(live), time.Since(began))
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -89,15 +90,16 @@ func (r *Replica) liveKeys(ctx context.Context, owner envelope.AgentID) map[[32]
 				return nil
 			}
 			for _, key := range reply.Keys {
-				if len(key) != 32 || len(live) >= maxLiveKeys {
+				// Ascending, so that no node can keep another busy for ever.
+				if len(key) != 32 || len(live) >= maxLiveKeys || bytes.Compare(key, q.After) <= 0 {
 					return nil
 				}
 				live[[32]byte(key)] = true
+				q.After = key
 			}
 			if !reply.More || len(reply.Keys) == 0 {
 				break
 			}
-			q.After = reply.Keys[len(reply.Keys)-1]
 		}
 	}
 	return live
