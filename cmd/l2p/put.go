@@ -164,6 +164,11 @@ func (s *session) readersAsBefore(ctx context.Context, parent *envelope.Record, 
 	if err != nil {
 		return err
 	}
+	if before.Author() == envelope.Revoked {
+		return envelope.WithHint(
+			envelope.Errorf(envelope.Denied, "version %d was signed with a key that was revoked since, so its readers may be a thief's choice", parent.Version.N),
+			"name the readers with --to")
+	}
 	if parent.Header.Public() {
 		s.remark("nobody is named with --to, so it is for everybody, as version %d is", parent.Version.N)
 		opts.Public = true

@@ -43,6 +43,24 @@ func TestLeftBehind(t *testing.T) {
 	sh.fails(envelope.NotFound, "removed by ada@a-tech", "--as", "eve", "get", "ada@a-tech/plan", "-o", "-")
 }
 
+// TestReadersOfThief: who is to read what comes next isn't for a thief to say
+// who has published the version before.
+func TestReadersOfThief(t *testing.T) {
+	t.Parallel()
+	sh := newShell(t)
+	paper := filepath.Join(sh.home, "paper")
+	sh.ok("agent", "create", "--no-passphrase", "--recovery-file", paper, "ada@a-tech")
+	x := sh.file("x", "the thief's")
+	sh.ok("--as", "ada", "put", "course", x, "-t", "eve@a-tech")
+	sh.ok("--as", "ada", "put", "open", x, "--public")
+	sh.ok("--as", "ada", "agent", "recover", "ada@a-tech", "--recovery-file", paper, "--no-passphrase")
+	for _, name := range []string{"course", "open"} {
+		sh.fails(envelope.Denied, "its readers may be a thief's choice", "--as", "ada", "put", name, x)
+		sh.ok("--as", "ada", "put", name, x, "-t", "adam@a-tech")
+		sh.ok("--as", "ada", "put", name, x)
+	}
+}
+
 // TestRecoveryOfflineIsPublishedLater: the operator publishes what was recovered
 // without a node, as a file of documents.
 func TestRecoveryOfflineIsPublishedLater(t *testing.T) {
