@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"l2p/envelope"
+	"l2p/netq"
 )
 
 // nodeFlags are the flags of commands that may start a node for the first time.
@@ -34,27 +35,25 @@ func initCommand(s *session) *cli.Command {
 			if err := envelope.CheckBoxName(args[0]); err != nil {
 				return err
 			}
-			node, err := s.setUpNode(c.Context, c.String("listen"), c.Bool("no-mdns"))
-			if err != nil {
-				return err
-			}
-			if err := node.Init(c.Context, args[0]); err != nil {
-				return err
-			}
-			status, err := node.Status(c.Context)
-			if err != nil {
-				return err
-			}
-			s.warnNoRoom(status)
-			network := status.Welcome.Network.String()
-			result := struct {
-				Network string `json:"network"`
-				Box     string `json:"box"`
-				Node    string `json:"node"`
-			}{network, args[0], status.Welcome.Node.String()}
-			return s.result(result, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is the first box of the network %s\n", args[0], network)
-				fmt.Fprintf(w, "next: `l2p agent create NAME@%s`; `l2p invite OTHER-BOX` lets another box in\n", args[0])
+			return s.setUp(c, func(node *netq.Client) error {
+				if err := node.Init(c.Context, args[0]); err != nil {
+					return err
+				}
+				status, err := node.Status(c.Context)
+				if err != nil {
+					return err
+				}
+				s.warnNoRoom(status)
+				network := status.Welcome.Network.String()
+				result := struct {
+					Network string `json:"network"`
+					Box     string `json:"box"`
+					Node    string `json:"node"`
+				}{network, args[0], status.Welcome.Node.String()}
+				return s.result(result, func(w io.Writer) {
+					fmt.Fprintf(w, "%s is the first box of the network %s\n", args[0], network)
+					fmt.Fprintf(w, "next: `l2p agent create NAME@%s`; `l2p invite OTHER-BOX` lets another box in\n", args[0])
+				})
 			})
 		},
 	}

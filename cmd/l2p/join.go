@@ -39,46 +39,62 @@ func joinCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
-			join, want, err := s.parseJoin(c, args[0])
-			if err != nil {
-				return err
-			}
-			node, err := s.setUpNode(c.Context, c.String("listen"), c.Bool("no-mdns"))
-			if err != nil {
-				return err
-			}
-			if join.Addr != "" {
-				if err := s.lookBeforeJoin(c.Context, node, &join, c.IsSet("fingerprint")); err != nil {
-					return err
-				}
-				want = join.Network
-			}
-			if in := node.Welcome(); in.Network != want {
-				err = checkAlone(c.Context, node)
-			} else if in.BoxName != join.BoxName {
-				err = envelope.Errorf(envelope.Conflict, "this box is %s of the network %s already, so it can't be %s", in.BoxName, in.Network, join.BoxName)
+			t, err := s.parseJoin(c, args[0])
+			if err == nil {
+				err = checkReach(c.String("listen"), t.addrs)
 			}
 			if err != nil {
 				return err
 			}
-			reply, err := s.joinAndWait(c.Context, node, join)
-			if err != nil {
-				return err
-			}
-			result := joinResult{reply.Network.String(), reply.BoxName, reply.Boxes}
-			return s.result(result, func(w io.Writer) {
-				if reply.Already {
-					fmt.Fprintf(w, "this box is %s of the network %s already\n", printable(reply.BoxName), reply.Network)
-					return
-				}
-				fmt.Fprintf(w, "%s is in the network %s", printable(reply.BoxName), reply.Network)
-				if reply.Boxes > 0 {
-					fmt.Fprintf(w, ", with %s now", count(int(reply.Boxes), "box"))
-				}
-				fmt.Fprintf(w, "\nnext: `l2p agent create NAME@%s`\n", printable(reply.BoxName))
-			})
+			return s.setUp(c, func(node *netq.Client) error { return s.join(c, node, t) })
 		},
 	}
+}
+
+// join takes the box of a node into the network that t says.
+func (s *session) join(c *cli.Context, node *netq.Client, t joinTarget) error {
+	join, want := t.join, t.network
+	if join.Addr != "" {
+		if err := s.lookBeforeJoin(c.Context, node, &join, c.IsSet("fingerprint")); err != nil {
+			return err
+		}
+		want = join.Network
+	}
+	var err error
+	if in := node.Welcome(); in.Network != want {
+		err = checkAlone(c.Context, node)
+	} else if in.BoxName != join.BoxName {
+		err = envelope.Errorf(envelope.Conflict, "this box is %s of the network %s already, so it can't be %s", in.BoxName, in.Network, join.BoxName)
+	}
+	if err != nil {
+		return err
+	}
+	reply, err := s.joinAndWait(c.Context, node, join)
+	if err != nil {
+		return err
+	}
+	if status, err := node.Status(c.Context); err == nil {
+		s.warnNoRoom(status)
+	}
+	result := joinResult{reply.Network.String(), reply.BoxName, reply.Boxes}
+	return s.result(result, func(w io.Writer) {
+		if reply.Already {
+			fmt.Fprintf(w, "this box is %s of the network %s already\n", printable(reply.BoxName), reply.Network)
+			return
+		}
+		fmt.Fprintf(w, "%s is in the network %s", printable(reply.BoxName), reply.Network)
+		if reply.Boxes > 0 {
+			fmt.Fprintf(w, ", with %s now", count(int(reply.Boxes), "box"))
+		}
+		fmt.Fprintf(w, "\nnext: `l2p agent create NAME@%s`\n", printable(reply.BoxName))
+	})
+}
+
+// A joinTarget is what the argument and flags of join say.
+type joinTarget struct {
+	join    wire.Join
+	network envelope.NetworkID // of a ticket
+	addrs   []string           // host:port of nodes to ask for admission
 }
 
 // joinResult is what join prints with --json.
@@ -88,56 +104,57 @@ type joinResult struct {
 	Boxes   uint   `json:"boxes,omitempty"` // of the network now, where the node says so
 }
 
-// parseJoin finds out what the argument of join is, and where a ticket says so
-// the network wanted.
-func (s *session) parseJoin(c *cli.Context, arg string) (join wire.Join, want envelope.NetworkID, err error) {
+// parseJoin finds out what the argument of join is.
+func (s *session) parseJoin(c *cli.Context, arg string) (t joinTarget, err error) {
+	join := &t.join
 	join.BoxName = c.String("box")
 	if join.BoxName != "" {
 		if err := envelope.CheckBoxName(join.BoxName); err != nil {
-			return join, want, err
+			return t, err
 		}
 	}
 	if _, err := os.Stat(arg); arg == "-" || err == nil {
 		in, err := s.openInput([]string{arg})
 		if err != nil {
-			return join, want, err
+			return t, err
 		}
 		defer in.Close()
 		text, err := io.ReadAll(io.LimitReader(in, maxNodeFile))
 		if err != nil {
-			return join, want, fileError(err)
+			return t, fileError(err)
 		}
 		arg = strings.TrimSpace(string(text))
 	}
 	if strings.HasPrefix(arg, "l2pticket1") {
 		ticket, err := wire.ParseTicket(arg)
 		if err != nil {
-			return join, want, err
+			return t, err
 		}
 		if c.IsSet("fingerprint") {
-			return join, want, usagef(c, "a ticket has the network's fingerprint in it, so --fingerprint has no place")
+			return t, usagef(c, "a ticket has the network's fingerprint in it, so --fingerprint has no place")
 		}
 		if join.BoxName != "" && join.BoxName != ticket.Name {
-			return join, want, envelope.Errorf(envelope.Usage, "the ticket is for the box %s, not for %s", printable(ticket.Name), join.BoxName)
+			return t, envelope.Errorf(envelope.Usage, "the ticket is for the box %s, not for %s", printable(ticket.Name), join.BoxName)
 		}
 		join.Ticket, join.BoxName = arg, ticket.Name
-		return join, ticket.Network, nil
+		t.network, t.addrs = ticket.Network, ticket.Addrs
+		return t, nil
 	}
 	if err := wire.CheckAddr(arg, false); err != nil {
-		return join, want, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s is neither a ticket nor HOST:PORT", quoted(arg)), "`l2p invite` makes a ticket")
+		return t, envelope.WithHint(envelope.Errorf(envelope.Usage, "%s is neither a ticket nor HOST:PORT", quoted(arg)), "`l2p invite` makes a ticket")
 	}
 	if join.BoxName == "" {
-		return join, want, usagef(c, "say what this box is to be called there with --box NAME")
+		return t, usagef(c, "say what this box is to be called there with --box NAME")
 	}
 	if c.IsSet("fingerprint") {
 		network, err := envelope.ParseNetworkID(c.String("fingerprint"))
 		if err != nil {
-			return join, want, err
+			return t, err
 		}
 		join.Network = network
 	}
-	join.Addr = arg
-	return join, want, nil
+	join.Addr, t.addrs = arg, []string{arg}
+	return t, nil
 }
 
 // checkAlone refuses to take a box out of a network with other boxes, as if in

@@ -47,7 +47,8 @@ func (s *session) startNode(ctx context.Context) (*netq.Client, error) {
 			return nil, s.noNodeRuns()
 		}
 	}
-	return s.startAnyNode(ctx)
+	client, _, err := s.startAnyNode(ctx)
+	return client, err
 }
 
 // nodeIsSetUp reports whether there is a node to start.
@@ -65,35 +66,9 @@ func (s *session) noNodeRuns() error {
 		"make a network with `l2p init BOX`, join one with `l2p join TICKET`, or name a node with --node")
 }
 
-// setUpNode returns the connection to the own node for commands that set one
-// up: it is started where there is none yet.
-func (s *session) setUpNode(ctx context.Context, listen string, noMDNS bool) (*netq.Client, error) {
-	if s.nodeAddr != "" {
-		return s.node(ctx)
-	}
-	if listen != "" || noMDNS {
-		runs, err := nodeRuns(s.nodeDir())
-		if err != nil {
-			return nil, err
-		}
-		if runs {
-			return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "the node runs already, so --listen and --no-mdns come too late"),
-				"leave them out, or stop it first with `l2p stop`")
-		}
-		if err := s.setAgentdFlags(listen, noMDNS); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	if s.client, err = s.startAnyNode(ctx); err != nil {
-		return nil, err
-	}
-	s.onClose(s.client.Close)
-	return s.client, nil
-}
-
-// startAnyNode starts the own node if none runs, and waits until it answers.
-func (s *session) startAnyNode(parent context.Context) (*netq.Client, error) {
+// startAnyNode starts the own node if none runs, and waits until it answers. It
+// reports whether it has started it.
+func (s *session) startAnyNode(parent context.Context) (node *netq.Client, started bool, err error) {
 	ctx, cancel := context.WithTimeout(parent, startTimeout)
 	defer cancel()
 	var (
@@ -106,19 +81,19 @@ func (s *session) startAnyNode(parent context.Context) (*netq.Client, error) {
 		runs, err := nodeRuns(dir)
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, false, err
 		case runs:
 			client, err := s.dialOnce(ctx)
 			if err == nil {
-				return client, nil
+				return client, child != nil, nil
 			}
 			if kind := envelope.KindOf(err); kind == envelope.Denied || kind == envelope.Usage || kind == envelope.Corrupt {
-				return nil, err
+				return nil, false, err
 			}
 			last = err
 		case child == nil:
 			if child, err = s.startAgentd(dir); err != nil {
-				return nil, err
+				return nil, false, err
 			}
 		}
 		timer := time.NewTimer(wait)
@@ -127,17 +102,17 @@ func (s *session) startAnyNode(parent context.Context) (*netq.Client, error) {
 		case <-child.ended():
 			// Where another l2p was faster, its agentd will do.
 			if tries++; envelope.KindOf(child.err) != envelope.Conflict || tries == 5 {
-				return nil, child.failure()
+				return nil, false, child.failure()
 			}
 			child = nil
 		case <-ctx.Done():
 		}
 		timer.Stop()
 		if parent.Err() != nil {
-			return nil, parent.Err()
+			return nil, false, parent.Err()
 		}
 		if ctx.Err() != nil {
-			return nil, envelope.WithHint(envelope.Errorf(envelope.Unavailable, "the own node doesn't answer: %w", last), "look into %s", quoted(logPath(dir)))
+			return nil, false, envelope.WithHint(envelope.Errorf(envelope.Unavailable, "the own node doesn't answer: %w", last), "look into %s", quoted(logPath(dir)))
 		}
 	}
 }
