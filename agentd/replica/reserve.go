@@ -41,14 +41,19 @@ func (s *reservations) take(ref envelope.Ref, record envelope.Hash) bool {
 	if held, ok := s.byRef[ref]; ok && held.record != record && now.Before(held.until) {
 		return false
 	}
-	if len(s.byRef) >= maxReservations {
+	if _, held := s.byRef[ref]; !held && len(s.byRef) >= maxReservations {
 		for ref, held := range s.byRef {
 			if !now.Before(held.until) {
 				delete(s.byRef, ref)
 			}
 		}
-		if len(s.byRef) >= maxReservations {
-			return false
+		// Some node asks for more than it writes. Any other one makes room, for
+		// which compare-and-set has to do: else that node would stop all writing.
+		for ref := range s.byRef {
+			if len(s.byRef) < maxReservations {
+				break
+			}
+			delete(s.byRef, ref)
 		}
 	}
 	if s.byRef == nil {

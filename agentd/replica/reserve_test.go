@@ -112,11 +112,11 @@ func TestReservations(t *testing.T) {
 		for i := range maxReservations {
 			s.take(envelope.Ref{Name: fmt.Sprint(i)}, a)
 		}
-		if s.take(envelope.Ref{Name: "one more"}, a) || len(s.byRef) != maxReservations {
+		if !s.take(envelope.Ref{Name: "one more"}, a) || s.take(envelope.Ref{Name: "one more"}, b) || len(s.byRef) != maxReservations {
 			t.Errorf("%d reservations", len(s.byRef))
 		}
 		time.Sleep(reservedFor)
-		if !s.take(envelope.Ref{Name: "one more"}, a) || len(s.byRef) != 1 {
+		if !s.take(envelope.Ref{Name: "and another"}, a) || len(s.byRef) != 1 {
 			t.Errorf("%d reservations are left when they have ended", len(s.byRef))
 		}
 	})
