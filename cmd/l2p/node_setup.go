@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -47,30 +45,30 @@ func (s *session) setUp(c *cli.Context, f func(node *netq.Client) error) error {
 	s.client = node
 	s.onClose(node.Close)
 	err = f(node)
-	if err != nil && started {
-		s.takeDown(c.Context, node)
+	if err != nil && started && s.takeDown(c.Context, node) && (listen != "" || noMDNS) {
+		if err := os.Remove(flagsPath(s.nodeDir())); err != nil {
+			s.warn("%v", withoutCall(err))
+		}
 	}
 	return err
 }
 
 // takeDown stops a node that this run has started for nothing: it is in no
-// network. Where it listens is forgotten, too.
-func (s *session) takeDown(ctx context.Context, node *netq.Client) {
+// network. It reports whether it has.
+func (s *session) takeDown(ctx context.Context, node *netq.Client) bool {
 	status, err := node.Status(ctx)
 	if err != nil || !status.Welcome.Network.IsZero() {
-		return
+		return false
 	}
 	if err = node.Stop(ctx); err == nil {
 		err = waitStopped(ctx, s.nodeDir())
 	}
 	if err != nil {
 		s.remark("agentd, which was started for this, still runs (%v): `l2p stop` stops it", err)
-		return
+		return false
 	}
 	s.remark("agentd, which was started for this, is stopped again")
-	if err := os.Remove(flagsPath(s.nodeDir())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.warn("%v", withoutCall(err))
-	}
+	return true
 }
 
 // checkReach refuses to listen on this machine's own loopback where all nodes to
