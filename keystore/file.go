@@ -77,7 +77,7 @@ func (s *Store) writeFile(data []byte, elem ...string) error {
 	}
 	f, err := os.CreateTemp(s.path(tmpDir), "*") // mode 0600
 	if err != nil {
-		return fileError(err)
+		return s.writeError(err)
 	}
 	_, err = f.Write(data)
 	if err == nil {
@@ -91,9 +91,23 @@ func (s *Store) writeFile(data []byte, elem ...string) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
-		return fileError(err)
+		return s.writeError(err)
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// writeError is fileError for a temporary file, of which people know nothing: where
+// there is no room it names the keystore.
+func (s *Store) writeError(err error) error {
+	err = fileError(err)
+	if envelope.KindOf(err) != envelope.Full {
+		return err
+	}
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		err = envelope.Errorf(envelope.Full, "keystore %+q: %w", s.dir, file.Err)
+	}
+	return envelope.WithHint(err, "make room on its disk and try again")
 }
 
 // makeDir makes dir and its parents, with mode 0700, and sees to it that they
@@ -152,7 +166,7 @@ func fileError(err error) error {
 		return envelope.Errorf(envelope.NotFound, "keystore: %w", err)
 	case errors.Is(err, fs.ErrPermission):
 		return envelope.Errorf(envelope.Denied, "keystore: %w", err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return envelope.Errorf(envelope.Full, "keystore: %w", err)
 	}
 	return envelope.Errorf(envelope.Other, "keystore: %w", err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"l2p/envelope"
@@ -16,6 +18,13 @@ func fileError(err error) error {
 	if err == nil || errors.As(err, &e) {
 		return err
 	}
+	var path *fs.PathError
+	where := ""
+	if errors.As(err, &path) && !strings.HasPrefix(path.Path, "/dev/") {
+		if abs, err := filepath.Abs(path.Path); err == nil {
+			where = " of " + quoted(filepath.Dir(abs))
+		}
+	}
 	err = withoutCall(err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -23,7 +32,7 @@ func fileError(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return envelope.Errorf(envelope.Denied, "%w", err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return envelope.WithHint(envelope.Errorf(envelope.Full, "%w", err), "make room on the disk and try again")
+		return envelope.WithHint(envelope.Errorf(envelope.Full, "%w", err), "make room on the disk%s and try again", where)
 	}
 	return envelope.Errorf(envelope.Other, "%w", err)
 }

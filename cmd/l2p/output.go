@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"unicode"
@@ -83,17 +85,18 @@ func (s *session) createOutput(path string, kind outputKind, input *os.File) (*o
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		s.finished(temp)
-		return nil, fileError(err)
+		return nil, fileError(named(err, path))
 	}
-	return &output{s: s, Writer: &earlyWriter{f: f}, file: f, temp: temp, path: path}, nil
+	return &output{s: s, Writer: &earlyWriter{f: f, path: path}, file: f, temp: temp, path: path}, nil
 }
 
 // An earlyWriter writes a file that will be synced, and has the disk begin
 // while the rest is still being made.
 type earlyWriter struct {
 	f     *os.File
-	n     int64 // bytes written
-	begun int64 // of these, bytes that the disk has been told of
+	path  string // name that it gets, for errors
+	n     int64  // bytes written
+	begun int64  // of these, bytes that the disk has been told of
 }
 
 // earlyPiece is what the disk is told of at once, in bytes.
@@ -105,7 +108,17 @@ func (w *earlyWriter) Write(p []byte) (int, error) {
 		writeBack(w.f, w.begun, w.n-w.begun)
 		w.begun = w.n
 	}
-	return n, err
+	return n, named(err, w.path)
+}
+
+// named returns an error of a temporary file as one of the file that it was to
+// become, which is the one that people know.
+func named(err error, path string) error {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return &fs.PathError{Op: file.Op, Path: path, Err: file.Err}
+	}
+	return err
 }
 
 func sameFile(info os.FileInfo, f *os.File) bool {
@@ -127,10 +140,10 @@ func (o *output) finish(err error) error {
 	}
 	defer o.s.finished(o.temp)
 	if err == nil {
-		err = o.file.Sync()
+		err = named(o.file.Sync(), o.path)
 	}
 	if closeErr := o.file.Close(); err == nil {
-		err = closeErr
+		err = named(closeErr, o.path)
 	}
 	if err == nil {
 		err = os.Rename(o.temp, o.path)
