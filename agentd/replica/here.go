@@ -35,7 +35,7 @@ func (r *Replica) putHere(rec *envelope.Record, repair bool) error {
 		if slices.Contains(kept, rec.Version) {
 			return nil
 		}
-		accept = func([]envelope.Version) error { return acceptRepair(rec, kept) }
+		accept = func(newest []envelope.Version) error { return acceptRepair(rec, newest, kept) }
 	} else if !r.reservations.free(rec.Ref, rec.Version.Hash) {
 		return envelope.Errorf(envelope.Unavailable, "another version is being written")
 	}

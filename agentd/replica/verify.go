@@ -117,8 +117,8 @@ const maxForks = 16
 // the winner first. A recovery document passes by its number, whatever its
 // parent: nobody can have compared and set what a thief may add at any time.
 func acceptPut(rec *envelope.Record, newest []envelope.Version) error {
-	if len(newest) == 0 {
-		return nil
+	if err := checkStep(rec, newest); err != nil || len(newest) == 0 {
+		return err
 	}
 	have, v := newest[0], rec.Version
 	switch {
@@ -132,9 +132,30 @@ func acceptPut(rec *envelope.Record, newest []envelope.Version) error {
 		"get the newest version and make the change again")
 }
 
+// maxBehind is how many versions a replica may have missed. Without a bound,
+// whoever may write at a ref for a moment, such as a thief or a member of a group
+// that owns it, could take the last number, and nobody would ever write there
+// again. Documents have their own numbers, and verify as a whole.
+const maxBehind = 1 << 20
+
+// checkStep refuses a record that is too far from the newest versions kept.
+func checkStep(rec *envelope.Record, newest []envelope.Version) error {
+	var have uint64
+	if len(newest) > 0 {
+		have = newest[0].N
+	}
+	if n := rec.Version.N; rec.Document == nil && n > have && n-have > maxBehind {
+		return envelope.Errorf(envelope.Conflict, "version %d can't follow from version %d, so many are missing", n, have)
+	}
+	return nil
+}
+
 // acceptRepair decides whether a copy that another replica passes on is kept:
-// any version is.
-func acceptRepair(rec *envelope.Record, kept []envelope.Version) error {
+// any version is, unless it is far from the newest ones.
+func acceptRepair(rec *envelope.Record, newest, kept []envelope.Version) error {
+	if err := checkStep(rec, newest); err != nil {
+		return err
+	}
 	if len(kept) >= maxForks {
 		return envelope.Errorf(envelope.Full, "%d versions with the number %d are kept already", len(kept), rec.Version.N)
 	}
