@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -146,8 +148,11 @@ func run(ctx context.Context, s *session, args []string) int {
 // finish returns the exit code for what came of the command, and prints the
 // error, if it is one.
 func (s *session) finish(err error) int {
-	if err == nil {
+	switch {
+	case err == nil:
 		return 0
+	case is(err, envelope.Other) && errors.Is(err, syscall.EPIPE):
+		return exitNoReader // as in `l2p ls | head -1`, which is no failure to tell of
 	}
 	return fail(s, err)
 }

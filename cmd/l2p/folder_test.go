@@ -369,7 +369,7 @@ func FuzzUnpack(f *testing.F) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { removeTree(dest) })
-		err := unpackInto(context.Background(), bytes.NewReader(data), dest)
+		err := unpackInto(context.Background(), bytes.NewReader(data), dest, dest)
 		if entries, _ := os.ReadDir(parent); len(entries) != 1 || entries[0].Name() != "dest" {
 			t.Fatalf("%v is there", entries)
 		}

@@ -43,11 +43,11 @@ func unpackFolder(ctx context.Context, s *session, r io.Reader, dest string, rep
 			removeTree(temp)
 		}
 	}()
-	if err := unpackInto(ctx, r, temp); err != nil {
+	if err := unpackInto(ctx, r, temp, dest); err != nil {
 		return err
 	}
 	if err := syncTree(temp); err != nil {
-		return fileError(err)
+		return fileError(named(err, dest))
 	}
 	return renameFolder(temp, dest, replace)
 }
@@ -114,6 +114,7 @@ func removeTree(dir string) {
 // An unpacker writes the entries of an archive into an empty folder of its own.
 type unpacker struct {
 	root    *os.Root
+	dest    string // what errors call it
 	entries int
 	kept    int // bytes of path in folders and links
 	// Links are made last, so that no file is ever written through one;
@@ -125,13 +126,14 @@ type unpacker struct {
 // maxKept bounds the memory that an archive's folders and links take.
 const maxKept = 16 << 20
 
-func unpackInto(ctx context.Context, r io.Reader, dir string) error {
+// unpackInto unpacks an archive into the folder dir, which is going to be dest.
+func unpackInto(ctx context.Context, r io.Reader, dir, dest string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return fileError(err)
 	}
 	defer root.Close()
-	u := &unpacker{root: root, buf: make([]byte, 256<<10)}
+	u := &unpacker{root: root, dest: dest, buf: make([]byte, 256<<10)}
 	tr := tar.NewReader(r)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -232,7 +234,7 @@ func (u *unpacker) file(header *tar.Header, mode fs.FileMode, content io.Reader)
 	if err != nil {
 		var pathErr *fs.PathError
 		if errors.As(err, &pathErr) {
-			return fileError(err)
+			return fileError(named(err, filepath.Join(u.dest, header.Name)))
 		}
 		return archiveError(err)
 	}

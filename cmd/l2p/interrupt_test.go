@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 	"strings"
 	"testing"
 
@@ -118,4 +119,24 @@ func TestSealForMyself(t *testing.T) {
 		return body, data, err
 	})
 	sh.ok("seal", "-t", "adam", "-o", sh.file("x.l2p", ""), sh.file("x", "x"))
+}
+
+// TestReaderGone: like `l2p get course -o - | head -c 5`.
+func TestReaderGone(t *testing.T) {
+	t.Parallel()
+	sh := newShell(t)
+	sh.ok("put", "course", sh.file("x", strings.Repeat("content", 300_000)), "-t", "adam")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r.Close()
+	for _, args := range [][]string{{"get", "course", "-o", "-"}, {"ls"}, {"ls", "--json"}} {
+		var errs bytes.Buffer
+		s := newSession(strings.NewReader(""), w, &errs)
+		if code := run(t.Context(), s, append([]string{"--home", sh.home}, args...)); code != exitNoReader || errs.Len() > 0 {
+			t.Errorf("l2p %q: exit code %d: %s", args, code, &errs)
+		}
+	}
 }

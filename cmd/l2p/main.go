@@ -23,6 +23,10 @@ func main() { os.Exit(mainCode()) }
 // exitInterrupted is the exit code after a signal, as shells expect it of SIGINT.
 const exitInterrupted = 130
 
+// exitNoReader is the exit code after whoever read the output has gone, as
+// shells give it to a program that SIGPIPE ends.
+const exitNoReader = 141
+
 // goodbye is how long an interrupted command may take to end by itself. Some
 // can't, since they wait in a read from a pipe. One that waits for an answer on
 // the terminal gets no time at all.
@@ -37,6 +41,8 @@ func mainCode() int {
 
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// Caught, it fails the write, so that what is half done is tidied up first.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	done := make(chan int, 1)
 	go func() { done <- run(ctx, s, os.Args[1:]) }()
 

@@ -47,6 +47,7 @@ func manPage(app *cli.App) string {
 		p.item(fmt.Sprintf(`\fB%d\fP`, e.code), e.text)
 	}
 	p.item(fmt.Sprintf(`\fB%d\fP`, exitInterrupted), "interrupted by a signal")
+	p.item(fmt.Sprintf(`\fB%d\fP`, exitNoReader), "whoever read the output has gone")
 	p.section("WHAT IS PRINTED WITH --json")
 	p.paragraph("Times are text such as 2026-11-23T08:30:00Z (RFC 3339, in UTC). Absent are fields that don't apply, and most that are false. " +
 		"A field of a field is written with a dot. Agents, groups and boxes are given by their ids; a name stands beside an id where it is known to be theirs.")
