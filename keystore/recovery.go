@@ -180,7 +180,9 @@ const MaxEarlier = 8
 
 // Earlier looks for the keys that an agent had: in the locked secrets that its
 // documents carry, and in what the store has of it. chain is all of its
-// documents, those whose secrets are to be tried with attachments. The
+// documents, those whose secrets are to be tried with attachments; the last ones
+// are tried first. What all opens is put together, since a thief can publish
+// secrets that lack the agent's own keys. The
 // passphrase, which is cleared, may be empty: then only keys that aren't locked
 // are found. That there are none is an error of kind NotFound; that the
 // passphrase opens none, of kind Denied.
@@ -194,8 +196,9 @@ func (s *Store) Earlier(chain []*envelope.Document, passphrase []byte) (*Secrets
 		}
 	}
 	for _, d := range slices.Backward(chain) {
-		if !d.Locked.IsZero() {
-			add(d.Attachment(d.Locked))
+		// In clear they are nobody's but a thief's.
+		if stored := d.Attachment(d.Locked); !d.Locked.IsZero() && isLocked(stored) {
+			add(stored)
 		}
 	}
 	id := chain[0].ID()
@@ -213,19 +216,29 @@ func (s *Store) Earlier(chain []*envelope.Document, passphrase []byte) (*Secrets
 	if len(candidates) == 0 {
 		return nil, envelope.Errorf(envelope.NotFound, "no earlier keys of %s are to be found", title(chain[0]))
 	}
+	var found *Secrets
+	had := map[string]bool{}
 	for _, stored := range candidates[:min(len(candidates), MaxEarlier)] {
 		if isLocked(stored) && len(passphrase) == 0 {
 			continue
 		}
 		secrets, err := unlock(stored, passphrase)
-		if err != nil {
+		if err != nil || !slices.ContainsFunc(chain, func(d *envelope.Document) bool { return secrets.bind(d) == nil }) {
 			continue // another passphrase's, or a thief's
 		}
-		for _, d := range slices.Backward(chain) {
-			if secrets.bind(d) == nil {
-				return secrets, nil
+		identities := secrets.identities
+		if found == nil {
+			found, secrets.identities = secrets, nil
+		}
+		for _, id := range identities {
+			if text := identityText(id); !had[text] && len(found.identities) < maxOldIdentities-1 {
+				had[text] = true
+				found.identities = append(found.identities, id)
 			}
 		}
 	}
-	return nil, envelope.Errorf(envelope.Denied, "the passphrase opens no earlier keys of %s", title(chain[0]))
+	if found == nil {
+		return nil, envelope.Errorf(envelope.Denied, "the passphrase opens no earlier keys of %s", title(chain[0]))
+	}
+	return found, nil
 }

@@ -284,3 +284,44 @@ func FuzzParseRecoveryKey(f *testing.F) {
 		}
 	})
 }
+
+// TestEarlierKeysOfThief: a thief has published keys of theirs in the agent's
+// name, in clear or under the agent's own passphrase. They don't take the place
+// of those that open what was sealed before.
+func TestEarlierKeysOfThief(t *testing.T) {
+	t.Parallel()
+	for name, passphrase := range map[string]string{"in clear": "", "under the same passphrase": "p"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, fresh := testStore(t), testStore(t)
+			own := create(t, s, AgentOptions{Passphrase: []byte("p")})
+			first := mustChain(t, s, own.Agent())[0]
+			next := follow(first)
+			theirs, err := newSecrets(false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs.agent, theirs.version = own.Agent(), 2
+			stored, err := s.store(theirs, []byte(passphrase))
+			if err != nil {
+				t.Fatal(err)
+			}
+			next.Keys, next.Recipient, next.Locked = theirs.publicKeys(), theirs.recipient, envelope.AttachmentHash(stored)
+			second, err := envelope.SignDocument(next, [][]byte{stored}, own, theirs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			chain := []*envelope.Document{first, second}
+			if found, err := fresh.Earlier(chain, nil); err == nil {
+				t.Errorf("without a passphrase there are keys of version %d", found.DocumentVersion())
+			}
+			found, err := fresh.Earlier(chain, []byte("p"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !canRead(t, found, first) {
+				t.Error("what was sealed before can't be read")
+			}
+		})
+	}
+}

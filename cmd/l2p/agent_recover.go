@@ -72,6 +72,7 @@ func (s *session) recover(c *cli.Context, which string) error {
 			return envelope.Errorf(envelope.Usage, "%s was recovered after version %d, and that can't be left behind", title(d), d.Version)
 		}
 		chain = chain[:i]
+		whole = slices.Concat(whole[i:], chain) // the keys that a thief may have made are tried last
 	}
 	d := chain[len(chain)-1]
 	if d.Kind != envelope.User && d.Kind != envelope.Service {
@@ -126,7 +127,7 @@ func (s *session) recover(c *cli.Context, which string) error {
 		s.renewGroup(ctx, &f.Groups[i])
 	}
 	return s.result(f, func(w io.Writer) {
-		fmt.Fprintf(w, "%s %s version %d\n", printable(title(d)), id, d.Version)
+		fmt.Fprintf(w, "%s %s version %s\n", printable(title(d)), id, versionText(d.Version))
 		s.remark("%s is yours again, and all its former keys are revoked", title(d))
 		if !f.OldKeys {
 			s.remark("what was sealed for %s until now can't be read with the new keys: ask who sealed it to share it again", title(d))
