@@ -72,6 +72,9 @@ func (s *session) recover(c *cli.Context, which string) error {
 			return envelope.Errorf(envelope.Usage, "%s was recovered after version %d, and that can't be left behind", title(d), d.Version)
 		}
 		chain = chain[:i]
+		if err := dir.checkGroupsLeft(ctx, id, d.Version); err != nil {
+			return err
+		}
 		whole = slices.Concat(whole[i:], chain) // the keys that a thief may have made are tried last
 	}
 	d := chain[len(chain)-1]
@@ -136,6 +139,33 @@ func (s *session) recover(c *cli.Context, which string) error {
 			s.remark("%s", g.advice)
 		}
 	})
+}
+
+// checkGroupsLeft refuses to leave the documents of an agent behind that come
+// after version n, where one of their keys has signed a version of a group that
+// was there before: nobody could check that version any more, nor what follows.
+func (d *directory) checkGroupsLeft(ctx context.Context, agent envelope.AgentID, n uint64) error {
+	groups, err := d.groupsOf(ctx, agent)
+	if err != nil {
+		return err
+	}
+	for _, id := range groups {
+		chain, err := d.Chain(ctx, id)
+		if err != nil {
+			d.s.warn("group %s: %v", id, err)
+			continue
+		}
+		left := func(doc *envelope.Document) bool {
+			return slices.ContainsFunc(doc.Bare().Signed().Signatures, func(s envelope.Signature) bool { return s.Signer == agent && s.Version > n })
+		}
+		i := slices.IndexFunc(chain, left)
+		if i > 0 { // a group that they have made is theirs from the first version on
+			return envelope.WithHint(
+				envelope.Errorf(envelope.Conflict, "version %d of group %s is signed with keys that would be left behind, so nobody could check it any more", chain[i].Version, title(chain[i])),
+				"leave out --after, or get the group back first: l2p group recover")
+		}
+	}
+	return nil
 }
 
 // earlierKeys returns the former keys of an agent, as far as the old passphrase

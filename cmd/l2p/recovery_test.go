@@ -61,6 +61,24 @@ func TestReadersOfThief(t *testing.T) {
 	}
 }
 
+// TestLeavingBehindGroups: an agent isn't recovered in a way that leaves a
+// group with a version which nobody can check.
+func TestLeavingBehindGroups(t *testing.T) {
+	t.Parallel()
+	sh := newShell(t)
+	paper := filepath.Join(sh.home, "paper")
+	sh.ok("agent", "create", "--no-passphrase", "--recovery-file", paper, "ada@a-tech")
+	ada := func(args ...string) []string { return append([]string{"--as", "ada"}, args...) }
+	sh.ok(ada("group", "create", "team@a-tech", "--no-recovery")...)
+	sh.ok(ada("agent", "rotate")...)
+	sh.ok(ada("group", "create", "others@a-tech", "--no-recovery")...)
+	sh.ok(ada("group", "add", "team@a-tech", "eve@a-tech")...)
+	recover := ada("agent", "recover", "ada@a-tech", "--recovery-file", paper, "--no-passphrase")
+	sh.fails(envelope.Conflict, "version 2 of group team@a-tech", append(recover, "--after", "1")...)
+	sh.ok(append(recover, "--after", "2")...)
+	sh.ok(ada("group", "show", "team@a-tech")...)
+}
+
 // TestRecoveryOfflineIsPublishedLater: the operator publishes what was recovered
 // without a node, as a file of documents.
 func TestRecoveryOfflineIsPublishedLater(t *testing.T) {
