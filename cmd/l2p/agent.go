@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -53,6 +55,19 @@ type agentFacts struct {
 	NameState string `json:"nameState,omitempty"` // show: "known" if the name means the agent, else "claimed"
 
 	until time.Time // Unlocked, for people
+}
+
+// versionText returns the number of an agent's or group's document for people, who
+// wonder about the leap that a recovery makes.
+func versionText(n uint64) string {
+	switch recovery := n / envelope.RecoveryStep; {
+	case recovery == 0:
+		return strconv.FormatUint(n, 10)
+	case n%envelope.RecoveryStep == 0:
+		return fmt.Sprintf("%d (recovery %d)", n, recovery)
+	default:
+		return fmt.Sprintf("%d (after recovery %d)", n, recovery)
+	}
 }
 
 func factsOf(d *envelope.Document) documentFacts {

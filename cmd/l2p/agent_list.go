@@ -95,7 +95,7 @@ func agentShowCommand(s *session) *cli.Command {
 				if f.Name != "" {
 					fmt.Fprintf(w, "name       %s (%s)\n", printable(f.Name), f.NameState)
 				}
-				fmt.Fprintf(w, "kind       %s\nversion    %d\n", f.Kind, f.Version)
+				fmt.Fprintf(w, "kind       %s\nversion    %s\n", f.Kind, versionText(f.Version))
 				if f.Own {
 					fmt.Fprintf(w, "keys       here, %s\n", lockState(f))
 				}

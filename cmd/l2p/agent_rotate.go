@@ -71,7 +71,7 @@ func agentRotateCommand(s *session) *cli.Command {
 				return err
 			}
 			return s.result(ownFacts(a), func(io.Writer) {
-				s.remark("%s has new keys, version %d; what was sealed for the former ones, or for its groups, still opens", title(next), next.Version)
+				s.remark("%s has new keys, version %s; what was sealed for the former ones, or for its groups, still opens", title(next), versionText(next.Version))
 			})
 		},
 	}

@@ -120,6 +120,8 @@ func unknownCommand(word string, path []string, among []*cli.Command) error {
 	hint := "see `" + helpFor(name) + "`"
 	if near := nearest(names(among), word); near != "" {
 		hint = "did you mean " + near + "? " + hint
+	} else if word == "version" && len(path) == 0 {
+		hint = "`l2p --version` prints it"
 	}
 	return envelope.WithHint(envelope.Errorf(envelope.Usage, "%s has no command %s", strings.Join(append([]string{"l2p"}, path...), " "), quoted(word)), "%s", hint)
 }

@@ -36,7 +36,18 @@ func backupCommand(s *session) *cli.Command {
 			if err == nil {
 				err = store.Backup(c.Context, out, passphrase)
 			}
-			return out.finish(err)
+			if err := out.finish(err); err != nil {
+				return err
+			}
+			if out.file == nil {
+				return nil
+			}
+			agents, err := store.Agents()
+			if err != nil {
+				return err
+			}
+			s.remark("%s holds the keystore, with the keys of %s, sealed by the passphrase", c.String("output"), count(len(agents), "agent"))
+			return nil
 		},
 	}
 }

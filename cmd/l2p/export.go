@@ -39,5 +39,5 @@ func exportCommand(s *session) *cli.Command {
 
 // outputFlag is the flag that createOutput takes.
 func outputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, which appears when it is complete (- is standard output, whatever that is)"}
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, which appears when it is complete (- is standard output, even a terminal)"}
 }

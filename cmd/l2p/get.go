@@ -233,6 +233,6 @@ func (s *session) printGot(ctx context.Context, record *envelope.Record, opener 
 		by += ", shared by " + dir.short(ctx, record.Header.Author) + ","
 	}
 	return s.result(result, func(w io.Writer) {
-		fmt.Fprintf(w, "%s version %d by %s is in %s\n", printable(record.Ref.Name), record.Version.N, by, printable(dest))
+		fmt.Fprintf(w, "%s version %d by %s is in %s\n", dir.place(ctx, record.Ref), record.Version.N, by, printable(dest))
 	})
 }

@@ -147,7 +147,7 @@ func withAncestors(documents, others []*envelope.Document) []*envelope.Document 
 // result writes what became of the group.
 func (g *groupChanger) result(ctx context.Context, d *envelope.Document) error {
 	if !g.s.json {
-		g.s.remark("group %s: version %d, epoch %d, %s", title(d), d.Version, d.Group.Epoch, count(len(d.Group.Members), "member"))
+		g.s.remark("group %s: version %s, epoch %d, %s", title(d), versionText(d.Version), d.Group.Epoch, count(len(d.Group.Members), "member"))
 		return nil
 	}
 	return g.s.result(g.dir.groupFacts(ctx, d), func(io.Writer) {})

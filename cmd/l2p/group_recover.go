@@ -54,7 +54,7 @@ func groupRecoverCommand(s *session) *cli.Command {
 				return err
 			}
 			return s.result(dir.groupFacts(c.Context, next), func(io.Writer) {
-				s.remark("group %s: version %d, epoch %d, %s", title(next), next.Version, next.Group.Epoch, count(len(next.Group.Members), "member"))
+				s.remark("group %s: version %s, epoch %d, %s", title(next), versionText(next.Version), next.Group.Epoch, count(len(next.Group.Members), "member"))
 				for _, id := range group.Group.Admins {
 					if _, in := next.Member(id); in && !next.IsAdmin(id) {
 						s.remark("%s is no admin any more, but still a member", dir.called(c.Context, id))

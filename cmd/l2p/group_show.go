@@ -313,7 +313,7 @@ func (f *groupFacts) write(w io.Writer) {
 	if f.Name != "" {
 		fmt.Fprintf(w, "name     %s\n", printable(f.Name))
 	}
-	fmt.Fprintf(w, "version  %d\nepoch    %d\n", f.Version, f.Epoch)
+	fmt.Fprintf(w, "version  %s\nepoch    %d\n", versionText(f.Version), f.Epoch)
 	for _, m := range f.Members {
 		more := ""
 		if m.Admin {
@@ -345,7 +345,7 @@ func (f *groupFacts) write(w io.Writer) {
 	for _, e := range f.Epochs {
 		for i := range e.Steps {
 			s := &e.Steps[i]
-			fmt.Fprintf(w, "history  epoch %d, version %d, %s by %s: %s\n", e.Epoch, s.Version, s.Time, s.By.called, s.changes())
+			fmt.Fprintf(w, "history  epoch %d, version %s, %s by %s: %s\n", e.Epoch, versionText(s.Version), s.Time, s.By.called, s.changes())
 		}
 	}
 }

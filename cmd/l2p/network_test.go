@@ -90,7 +90,7 @@ func TestNetworkStory(t *testing.T) {
 	content := strings.Repeat("Go in detail\n", 200_000)
 	x := sh.file("x", content)
 
-	if out := sh.ok("put", "detailed", x, "-t", "adam@a-tech", "--title", "Go"); !strings.HasPrefix(out, "detailed version 1, for 1 reader, 2.6 MB, 3 of 3 copies") {
+	if out := sh.ok("put", "detailed", x, "-t", "adam@a-tech", "--title", "Go"); !strings.HasPrefix(out, "adam@a-tech/detailed version 1, for 1 reader, 2.6 MB, 3 of 3 copies") {
 		t.Errorf("put printed %q", out)
 	}
 	sh.ok("put", "intro", x, "-t", "apprentices@a-tech")
@@ -161,8 +161,8 @@ func TestNetworkStory(t *testing.T) {
 	sh.ok("rm", "intro")
 	sh.fails(envelope.NotFound, "intro was removed by adam@a-tech", "get", "intro", "-o", "-")
 	sh.fails(envelope.NotFound, "removed already", "rm", "intro")
-	sh.fails(envelope.Usage, "nobody to seal for", "put", "intro", x)
-	if out := sh.ok("put", "intro", x, "--public"); !strings.HasPrefix(out, "intro version 4") {
+	sh.fails(envelope.Usage, "nobody to seal for; `-t adam@a-tech` seals for yourself alone", "put", "intro", x)
+	if out := sh.ok("put", "intro", x, "--public"); !strings.HasPrefix(out, "adam@a-tech/intro version 4") {
 		t.Errorf("put after rm: %s", out)
 	}
 	if table := sh.ok("history", "intro"); !strings.Contains(table, "removed") {

@@ -128,7 +128,7 @@ func (s *session) put(c *cli.Context, name, path string) error {
 	if err != nil {
 		return err
 	}
-	return s.printPut(ref, signed, opts, reply)
+	return s.printPut(ctx, ref, signed, opts, reply)
 }
 
 // putRef returns the place that put writes to.
@@ -247,8 +247,12 @@ func (s *session) publish(ctx context.Context, node *netq.Client, ref envelope.R
 	return reply, nil
 }
 
-func (s *session) printPut(ref envelope.Ref, signed *envelope.Signed, opts envelope.SealOptions, reply wire.PutReply) error {
+func (s *session) printPut(ctx context.Context, ref envelope.Ref, signed *envelope.Signed, opts envelope.SealOptions, reply wire.PutReply) error {
 	header, err := envelope.ParseHeader(signed)
+	if err != nil {
+		return err
+	}
+	dir, err := s.directory(ctx)
 	if err != nil {
 		return err
 	}
@@ -266,7 +270,7 @@ func (s *session) printPut(ref envelope.Ref, signed *envelope.Signed, opts envel
 			readers = "for " + count(len(opts.Readers), "reader")
 		}
 		fmt.Fprintf(w, "%s version %d, %s, %s, %s\n",
-			printable(ref.Name), header.Version, readers, formatSize(*header.Size), copiesSoFar(reply))
+			dir.place(ctx, ref), header.Version, readers, formatSize(*header.Size), copiesSoFar(reply))
 	})
 }
 

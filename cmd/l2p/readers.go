@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -68,7 +69,11 @@ func namedReaders(c *cli.Context, flag string) ([]string, error) {
 // else at least one.
 func (s *session) readers(c *cli.Context, names []string) ([]envelope.Recipient, error) {
 	if len(names) == 0 && !c.Bool("public") {
-		return nil, usagef(c, "nobody to seal for: name readers with --to or --readers, or say --public")
+		hint := "name readers with --to or --readers, or say --public"
+		if me, err := s.acting(); err == nil {
+			hint = fmt.Sprintf("`-t %s` seals for yourself alone, and --public for everybody; more readers with --to or --readers", printable(title(me.Document)))
+		}
+		return nil, envelope.WithHint(envelope.Errorf(envelope.Usage, "nobody to seal for"), "%s", hint)
 	}
 	var readers []envelope.Recipient
 	for _, name := range names {

@@ -178,6 +178,12 @@ func (s *session) ownerSigner(ctx context.Context, owner envelope.AgentID, ident
 	return secrets[0], nil
 }
 
+// place is how messages call an envelope: by its owner and name, as other commands
+// take it.
+func (d *directory) place(ctx context.Context, ref envelope.Ref) string {
+	return d.short(ctx, ref.Owner) + "/" + printable(ref.Name)
+}
+
 // short is how tables call an agent: by its name where that is known to be the
 // agent's, else by the beginning of its id.
 func (d *directory) short(ctx context.Context, id envelope.AgentID) string {

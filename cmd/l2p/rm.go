@@ -60,6 +60,10 @@ func rmCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
+			dir, err := s.directory(ctx)
+			if err != nil {
+				return err
+			}
 			store, err := s.store()
 			if err != nil {
 				return err
@@ -76,7 +80,7 @@ func rmCommand(s *session) *cli.Command {
 				Want    uint   `json:"want"`
 			}{ref.Owner.String(), ref.Name, n, reply.Copies, reply.Want}
 			return s.result(result, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is removed, by version %d, %s\n", printable(ref.Name), n, copiesSoFar(reply))
+				fmt.Fprintf(w, "%s is removed, by version %d, %s\n", dir.place(ctx, ref), n, copiesSoFar(reply))
 			})
 		},
 	}

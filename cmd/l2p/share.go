@@ -189,7 +189,7 @@ func (s *session) share(ctx context.Context, text string, names []string, renew 
 	result.Readers, result.Added = idStrings(before), idStrings(added)
 	if len(added) == 0 && !renew {
 		return s.result(result, func(w io.Writer) {
-			fmt.Fprintf(w, "%s stays at version %d: all of them can read it already\n", printable(sh.ref.Name), sh.old.Version.N)
+			fmt.Fprintf(w, "%s stays at version %d: all of them can read it already\n", sh.dir.place(ctx, sh.ref), sh.old.Version.N)
 		})
 	}
 	signed, err := o.Rewrap(envelope.RewrapOptions{Author: author, Owner: owner, Parent: sh.old.Version, Readers: readers})
@@ -203,7 +203,7 @@ func (s *session) share(ctx context.Context, text string, names []string, renew 
 	result.published(signed, readers, reply)
 	return s.result(result, func(w io.Writer) {
 		fmt.Fprintf(w, "%s version %d, the same content, for %s%s, %s\n",
-			printable(sh.ref.Name), result.Version, count(len(readers), "reader"), sh.listed(ctx, ", new: ", added), copiesSoFar(reply))
+			sh.dir.place(ctx, sh.ref), result.Version, count(len(readers), "reader"), sh.listed(ctx, ", new: ", added), copiesSoFar(reply))
 	})
 }
 
@@ -253,7 +253,7 @@ func (s *session) unshare(ctx context.Context, text string, names []string) erro
 	result.published(signed, opts.Readers, reply)
 	return s.result(result, func(w io.Writer) {
 		fmt.Fprintf(w, "%s version %d, sealed anew for %s%s, %s\n",
-			printable(sh.ref.Name), result.Version, count(len(left), "reader"), sh.listed(ctx, ", no longer: ", gone), copiesSoFar(reply))
+			sh.dir.place(ctx, sh.ref), result.Version, count(len(left), "reader"), sh.listed(ctx, ", no longer: ", gone), copiesSoFar(reply))
 	})
 }
 

@@ -60,7 +60,7 @@ func TestShare(t *testing.T) {
 	sh.fails(envelope.NotReader, "sealed for others", get("1")...)
 
 	moved := sh.counting()
-	if out := sh.ok("share", "course", "--to", "eve@a-tech"); out != "course version 2, the same content, for 2 readers, new: eve@a-tech, 3 of 3 copies\n" {
+	if out := sh.ok("share", "course", "--to", "eve@a-tech"); out != "adam@a-tech/course version 2, the same content, for 2 readers, new: eve@a-tech, 3 of 3 copies\n" {
 		t.Errorf("share printed %q", out)
 	}
 	if moved.Load() != 0 {
@@ -84,7 +84,7 @@ func TestShare(t *testing.T) {
 
 	// Taken away: sealed anew, and title and padding stay.
 	out, errs, code := sh.run("", "unshare", "course", "--from", "eve@a-tech")
-	if code != 0 || out != "course version 4, sealed anew for 1 reader, no longer: eve@a-tech, 3 of 3 copies\n" {
+	if code != 0 || out != "adam@a-tech/course version 4, sealed anew for 1 reader, no longer: eve@a-tech, 3 of 3 copies\n" {
 		t.Errorf("unshare: %d, %q, %s", code, out, errs)
 	}
 	if !strings.Contains(errs, "has its key, so it is sealed anew; what they have read stays read") {
@@ -166,7 +166,7 @@ func TestShareInGroup(t *testing.T) {
 	if code != 0 || out != "content" {
 		t.Errorf("carl: %d, %q, %s", code, out, errs)
 	}
-	if out := sh.ok("--as", "carl", "get", "trainers@a-tech/plan", "-o", filepath.Join(sh.home, "plan")); !strings.HasPrefix(out, "plan version 2 by adam@a-tech, shared by eve@a-tech, is in ") {
+	if out := sh.ok("--as", "carl", "get", "trainers@a-tech/plan", "-o", filepath.Join(sh.home, "plan")); !strings.HasPrefix(out, "trainers@a-tech/plan version 2 by adam@a-tech, shared by eve@a-tech, is in ") {
 		t.Errorf("get printed %q", out)
 	}
 	sh.fails(envelope.Denied, "adam@a-tech", "--as", "carl", "get", "trainers@a-tech/plan", "-o", "-", "--from", "eve@a-tech")
