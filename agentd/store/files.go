@@ -61,22 +61,32 @@ func checkFormat(dir string) error {
 	return nil
 }
 
-// makeShards makes dir with its 256 subdirectories 00 to ff, so that no later
-// write needs a new parent directory, and removes what was being written when
-// the last process ended.
-func makeShards(dir string) error {
+// makeDirs makes dir and what every store has in it, and removes what was being
+// written when the last process ended. Shards are made when they are needed.
+func makeDirs(dir string) error {
 	if err := os.RemoveAll(filepath.Join(dir, tempDir)); err != nil {
 		return err
 	}
-	for b := range 256 {
-		if err := os.MkdirAll(filepath.Join(dir, hex.EncodeToString([]byte{byte(b)})), 0o700); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(filepath.Join(dir, tempDir), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, tempDir), 0o700); err != nil {
 		return err
 	}
 	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+}
+
+// makeShard returns when the directory of a shard is there for good. The first
+// one who needs it makes it.
+func (s *Store) makeShard(dir string) error {
+	made, _ := s.shards.LoadOrStore(dir, sync.OnceValue(func() error {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		return s.disk.syncDir(filepath.Dir(dir))
+	}))
+	err := made.(func() error)()
+	if err != nil {
+		s.shards.Delete(dir) // the next one tries again
+	}
+	return err
 }
 
 // shardPath returns where the file of a name lies, which begins with two
@@ -88,7 +98,11 @@ func (s *Store) shardPath(sub, name string) string {
 // writeShard writes a file durably. name must be new: see newName. The file is
 // as old as modified says, unless that is zero.
 func (s *Store) writeShard(sub, name string, data []byte, modified time.Time) error {
-	err := writeFile(s.disk, filepath.Join(s.dir, sub, tempDir), name, s.shardPath(sub, name), data, modified)
+	path := s.shardPath(sub, name)
+	err := s.makeShard(filepath.Dir(path))
+	if err == nil {
+		err = writeFile(s.disk, filepath.Join(s.dir, sub, tempDir), name, path, data, modified)
+	}
 	if err != nil {
 		return ioError(err, "writing to the store")
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -52,6 +53,9 @@ func TestMendSegments(t *testing.T) {
 	writing := leave(t, s, ids[3], w.id, frames[3], arrived)
 	s.held.hold(writing)
 	foreign := s.shardPath(segmentDir, "ab-notes.txt")
+	if err := s.makeShard(filepath.Dir(foreign)); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(foreign, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

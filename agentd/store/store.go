@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -62,6 +63,7 @@ type Store struct {
 	commit func(*badger.Txn) error
 	quota  uint64
 	held   heldNames
+	shards sync.Map // directory -> func() error, see makeShard
 
 	usage                    usage
 	records, segments, bytes atomic.Int64 // counted when opened, kept up to date by writes
@@ -129,7 +131,7 @@ func lockStore(dir string, opts Options) (_ *Store, err error) {
 		return nil, err
 	}
 	for _, sub := range []string{recordDir, segmentDir} {
-		if err := makeShards(filepath.Join(dir, sub)); err != nil {
+		if err := makeDirs(filepath.Join(dir, sub)); err != nil {
 			return nil, ioError(err, "preparing the store's directories")
 		}
 	}
