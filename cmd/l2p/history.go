@@ -46,7 +46,7 @@ func historyCommand(s *session) *cli.Command {
 				records = append(records, r)
 			}
 			if len(records) == 0 {
-				return envelope.WithHint(envelope.Errorf(envelope.NotFound, "%s has no envelope %s", dir.short(ctx, ref.Owner), quoted(ref.Name)), "`l2p ls` shows what there is")
+				return dir.noEnvelope(ctx, ref, 0)
 			}
 			return s.printHistory(c, dir, records)
 		},

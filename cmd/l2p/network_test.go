@@ -115,7 +115,7 @@ func TestNetworkStory(t *testing.T) {
 	if got := sh.ok("get", "intro", "--version", "1", "-o", "-"); got != content {
 		t.Errorf("version 1: %d bytes", len(got))
 	}
-	sh.fails(envelope.NotFound, "no such version", "get", "intro", "--version", "7", "-o", "-")
+	sh.fails(envelope.NotFound, "has no version 7 of", "get", "intro", "--version", "7", "-o", "-")
 	sh.fails(envelope.Denied, "only adam@a-tech itself may write there", "--as", "eve", "put", "adam@a-tech/intro", x, "--public")
 
 	// A group owns something.
@@ -331,7 +331,11 @@ func TestNetworkBoxes(t *testing.T) {
 		t.Errorf("ring course: %s", out)
 	}
 	sh.ok("ring", "course", "--json")
-	sh.fails(envelope.NotFound, "no envelope", "ring", "nothing")
+	sh.fails(envelope.NotFound, "adam@a-tech has no envelope \"nothing\"; `l2p ls` shows what there is", "ring", "nothing")
+	sh.fails(envelope.NotFound, "`l2p ls` shows what there is", "history", "nothing")
+	sh.fails(envelope.NotFound, "`l2p history` shows which there are", "get", "course", "--version", "7")
+	sh.fails(envelope.NotFound, "say it in full: eve@a-tech/course", "get", "eve/course")
+	sh.fails(envelope.NotFound, "say it in full: eve@a-tech/course", "history", "eve/course")
 
 	ticket := sh.ok("invite", "e-build")
 	if !strings.HasPrefix(ticket, "l2pticket1") || strings.Count(ticket, "\n") != 1 {

@@ -94,11 +94,7 @@ func (s *session) record(ctx context.Context, node *netq.Client, ref envelope.Re
 	}
 	data, reply, err := node.GetRecord(ctx, ref, n)
 	if is(err, envelope.NotFound) {
-		what := "no envelope " + quoted(ref.Name)
-		if n > 0 {
-			what = "no such version of the envelope " + quoted(ref.Name)
-		}
-		return nil, envelope.WithHint(envelope.Errorf(envelope.NotFound, "%s has %s", dir.short(ctx, ref.Owner), what), "`l2p ls` and `l2p history` show what there is")
+		return nil, dir.noEnvelope(ctx, ref, n)
 	}
 	if err != nil {
 		return nil, err
@@ -123,6 +119,28 @@ func (s *session) record(ctx context.Context, node *netq.Client, ref envelope.Re
 		s.warn("there are %d more versions with the number %d, written at the same time; this one wins (`l2p history` shows them)", len(reply.Forks), record.Version.N)
 	}
 	return record, nil
+}
+
+// noEnvelope is the error where there is no version n of an envelope, or none at all
+// if n is 0.
+func (d *directory) noEnvelope(ctx context.Context, ref envelope.Ref, n uint64) error {
+	owner := d.short(ctx, ref.Owner)
+	if n > 0 {
+		return envelope.WithHint(envelope.Errorf(envelope.NotFound, "%s has no version %d of %s", owner, n, quoted(ref.Name)),
+			"`l2p history` shows which there are")
+	}
+	err := envelope.Errorf(envelope.NotFound, "%s has no envelope %s", owner, quoted(ref.Name))
+	me, err2 := d.s.acting()
+	if err2 != nil || me.ID() != ref.Owner {
+		return envelope.WithHint(err, "`l2p ls OWNER` shows what there is")
+	}
+	// A name may have slashes, so what stands before one is no owner by itself.
+	if first, rest, ok := strings.Cut(ref.Name, "/"); ok {
+		if id, err2 := d.resolveLocal(first); err2 == nil {
+			return envelope.WithHint(err, "to mean that of another owner, say it in full: %s/%s", d.short(ctx, id), printable(rest))
+		}
+	}
+	return envelope.WithHint(err, "`l2p ls` shows what there is")
 }
 
 // checkOwner refuses an owner for whom the agent that the command acts as can't
