@@ -27,7 +27,8 @@ func (r *Replica) ListRecords(ctx context.Context, q wire.ListRecords) ([][]byte
 		return nil, wire.RecordsReply{}, errNoNetwork()
 	}
 	check := r.listChecker(ctx, q)
-	verify := func(pages []listed) { r.dropUnverified(pages, check) }
+	unsure := false
+	verify := func(pages []listed) { unsure = r.dropUnverified(pages, check) || unsure }
 	p, err := r.listQuorum(ctx, q, at.nodes, at.r, verify)
 	if err != nil {
 		return nil, wire.RecordsReply{}, err
@@ -39,7 +40,7 @@ func (r *Replica) ListRecords(ctx context.Context, q wire.ListRecords) ([][]byte
 			p = wider
 		}
 	}
-	return p.records, wire.RecordsReply{More: p.more, Stale: p.stale}, nil
+	return p.records, wire.RecordsReply{More: p.more, Stale: p.stale || unsure}, nil
 }
 
 // listChecker returns a function that verifies what replicas list. Documents
@@ -115,16 +116,20 @@ func (r *Replica) listQuorum(ctx context.Context, q wire.ListRecords, nodes []en
 	return p, nil
 }
 
-func (r *Replica) dropUnverified(pages []listed, check func([]byte) error) {
+// dropUnverified leaves what check lets pass. It reports whether it dropped
+// something that might have passed if more nodes had answered.
+func (r *Replica) dropUnverified(pages []listed, check func([]byte) error) (unsure bool) {
 	for i := range pages {
 		pages[i].items = slices.DeleteFunc(pages[i].items, func(it item) bool {
 			err := check(it.data)
 			if err != nil {
 				r.log.Warn("a replica listed a record that doesn't verify", "err", err)
 			}
+			unsure = unsure || mayRecover(err)
 			return err != nil
 		})
 	}
+	return unsure
 }
 
 func (r *Replica) listThere(ctx context.Context, node envelope.NodeID, t wire.Type, body any) ([][]byte, bool, error) {

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,4 +130,30 @@ func TestEndlessLiveKeys(t *testing.T) {
 			t.Errorf("%d keys after %v", len(live), time.Since(began))
 		}
 	})
+}
+
+// TestUnsureListing: what is left out of a list since nobody was there to say
+// whose it is makes the list stale; what is forged doesn't.
+func TestUnsureListing(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{"": false, "forged": false, "unknown": true} {
+		r := Replica{log: slog.New(slog.DiscardHandler)}
+		pages := []listed{{items: []item{{data: []byte("true")}, {data: []byte(text)}}}}
+		unsure := r.dropUnverified(pages, func(data []byte) error {
+			switch string(data) {
+			case "forged":
+				return envelope.Errorf(envelope.Corrupt, "no signature")
+			case "unknown":
+				return envelope.Errorf(envelope.Unavailable, "nobody answers")
+			}
+			return nil
+		})
+		left := 1
+		if text == "" {
+			left = 2
+		}
+		if unsure != want || len(pages[0].items) != left {
+			t.Errorf("%q: unsure %t, %d left", text, unsure, len(pages[0].items))
+		}
+	}
 }
