@@ -41,7 +41,7 @@ func joinCommand(s *session) *cli.Command {
 			}
 			t, err := s.parseJoin(c, args[0])
 			if err == nil {
-				err = checkReach(c.String("listen"), t.addrs)
+				err = s.checkReaches(c.String("listen"), t.addrs)
 			}
 			if err != nil {
 				return err

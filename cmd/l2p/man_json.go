@@ -148,7 +148,7 @@ var jsonResults = []struct {
 		{"names.agent", "id of who held it then; absent: nobody"},
 		{"names.revoked", "true: the box's operator has revoked the agent"},
 	}},
-	{"group show", "The first of these fields, without a history, are also in the list of l2p group list and in what other group commands print.", []jsonField{
+	{"group show", "Names are those that agents and groups claim. The first of these fields, without a history, are also in the list of l2p group list and in what other group commands print.", []jsonField{
 		{"id", "stays for life"},
 		{"name", "that it claims"},
 		{"kind", "group"},

@@ -71,10 +71,28 @@ func (s *session) takeDown(ctx context.Context, node *netq.Client) bool {
 	return true
 }
 
+// checkReaches is checkReach for the own node, which listens where --listen says
+// now, or said before.
+func (s *session) checkReaches(listen string, addrs []string) error {
+	if listen != "" || s.nodeAddr != "" {
+		return checkReach(listen, addrs, "leave --listen out, or give")
+	}
+	flags, err := agentdFlags(s.nodeDir())
+	if err != nil {
+		return err
+	}
+	for _, flag := range flags {
+		if before, ok := strings.CutPrefix(flag, "--listen="); ok {
+			listen = before
+		}
+	}
+	return checkReach(listen, addrs, "`l2p stop` it, and join with")
+}
+
 // checkReach refuses to listen on this machine's own loopback where all nodes to
 // be reached are elsewhere: from such a socket no packet gets there. Host names
-// are left to the node.
-func checkReach(listen string, addrs []string) error {
+// are left to the node. instead begins the hint that ends in another --listen.
+func checkReach(listen string, addrs []string, instead string) error {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil || !isLoopback(host) {
 		return nil // agentd refuses what is no address
@@ -86,7 +104,7 @@ func checkReach(listen string, addrs []string) error {
 		}
 	}
 	return envelope.WithHint(envelope.Errorf(envelope.Usage, "a node that listens on %s only can't reach %s", host, strings.Join(addrs, " or ")),
-		"leave --listen out, or give --listen :%s", port)
+		"%s --listen :%s", instead, port)
 }
 
 func isLoopback(host string) bool {
