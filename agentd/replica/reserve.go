@@ -38,8 +38,8 @@ func (s *reservations) take(ref envelope.Ref, record envelope.Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if held, ok := s.byRef[ref]; ok && held.record != record && now.Before(held.until) {
-		return false
+	if held, ok := s.byRef[ref]; ok && now.Before(held.until) {
+		return held.record == record // for no longer than it was promised
 	}
 	if _, held := s.byRef[ref]; !held && len(s.byRef) >= maxReservations {
 		for ref, held := range s.byRef {

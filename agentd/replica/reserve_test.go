@@ -105,7 +105,11 @@ func TestReservations(t *testing.T) {
 		if !s.take(ref, b) {
 			t.Error("a dropped reservation holds")
 		}
-		time.Sleep(reservedFor)
+		time.Sleep(reservedFor - time.Second)
+		if !s.take(ref, b) {
+			t.Error("it is its own yet")
+		}
+		time.Sleep(time.Second)
 		if !s.free(ref, a) || !s.take(ref, a) {
 			t.Error("a reservation holds for ever")
 		}
