@@ -164,8 +164,11 @@ func groupChangeCommand(s *session, verb, what, usage, more string, set func(*cl
 				return err
 			}
 			paper.handOver()
+			if err := g.result(c.Context, d); err != nil {
+				return err
+			}
 			g.tellOfLags(c.Context, d)
-			return g.result(c.Context, d)
+			return nil
 		},
 	}
 }

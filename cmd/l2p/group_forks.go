@@ -182,8 +182,11 @@ func groupResolveCommand(s *session) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := g.result(c.Context, d); err != nil {
+				return err
+			}
 			g.tellOfLags(c.Context, d)
-			return g.result(c.Context, d)
+			return nil
 		},
 	}
 }
