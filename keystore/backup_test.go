@@ -158,6 +158,35 @@ func TestBackupRestore(t *testing.T) {
 
 // TestRestoreMerges: what the backup has and the keystore lacks comes; what is
 // newer here stays.
+// A keystore may be a link to a directory elsewhere, and is one afterwards.
+func TestRestoreThroughLink(t *testing.T) {
+	t.Parallel()
+	from := filledStore(t)
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "disk", "keystore"), filepath.Join(dir, "keystore")
+	if err := os.MkdirAll(real, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(real, link); err != nil {
+		t.Fatal(err)
+	}
+	to, err := Open(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := to.Restore(t.Context(), bytes.NewReader(backupOf(t, from)), []byte("backup"), false); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameTree(t, tree(t, again), tree(t, from))
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is no link any more: %v", err)
+	}
+}
+
 func TestRestoreMerges(t *testing.T) {
 	t.Parallel()
 	from := filledStore(t)

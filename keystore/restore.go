@@ -50,7 +50,12 @@ func (s *Store) Restore(ctx context.Context, r io.Reader, passphrase []byte, mer
 			clear(stored)
 		}
 	}()
-	beside := filepath.Clean(s.dir) + restoringSuffix
+	// Where the keystore is a link, what it leads to is replaced, and what is
+	// made beside that is on the same file system.
+	if s.dir, err = filepath.EvalSymlinks(s.dir); err != nil {
+		return nil, fileError(err)
+	}
+	beside := s.dir + restoringSuffix
 	if err := os.RemoveAll(beside); err != nil { // what a killed program left
 		return nil, fileError(err)
 	}
