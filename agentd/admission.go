@@ -222,14 +222,16 @@ func (a *Agentd) join(ctx context.Context, req *wire.Join) (*wire.JoinReply, err
 	admission, err := a.askAny(ctx, addrs, want, &wire.Ask{Request: request.Encode(), Secret: secret})
 	if n != nil && n.id == want {
 		// Nothing is to be done, unless the box has been expelled or was away
-		// for so long that its certificates have expired.
+		// for so long that its certificates have expired. A box that takes part
+		// is let in whatever ticket it has; where the issuer isn't to be reached
+		// what the box knows itself has to do.
 		if admission != nil {
 			n.learn(admission.Statements)
 			if err := n.renew(); err != nil {
 				return nil, err
 			}
 		}
-		if err != nil && n.certificateExpiry() < time.Now().Unix() {
+		if err != nil && (envelope.KindOf(err) != envelope.Unavailable || n.certificateExpiry() < time.Now().Unix()) {
 			return nil, err
 		}
 		if n.takesPart(a.self) {

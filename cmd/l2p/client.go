@@ -80,8 +80,11 @@ func (s *session) clientConfig(ctx context.Context) (netq.ClientConfig, error) {
 	}
 	conf := netq.ClientConfig{
 		Addr: host, Node: node,
-		Slow:       func() { s.remark("waiting for other nodes; `l2p status` shows which are up") },
-		Incomplete: func() { s.warn("too few nodes answer: something may be missing; `l2p status` shows which are up") },
+		Slow: func() { s.remark("waiting for other nodes; `l2p status` shows which are up") },
+		Incomplete: func() {
+			s.incomplete.Store(true)
+			s.warn("too few nodes answer: something may be missing; `l2p status` shows which are up")
+		},
 	}
 	if conf.Key, err = s.operatorKey(node); conf.Key != nil || err != nil {
 		return conf, err

@@ -22,6 +22,7 @@ type directory struct {
 	asked  map[envelope.AgentID]bool
 	boxes  map[string]envelope.AgentID // of the roster; nil until asked for
 	looked map[string]bool             // names that the network was asked for
+	gone   map[envelope.Name]bool      // names of boxes that aren't in the network, of which was warned
 }
 
 // directory returns the session's directory. It asks the network if a node is
@@ -34,7 +35,7 @@ func (s *session) directory(ctx context.Context) (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{s: s, store: store, asked: make(map[envelope.AgentID]bool), looked: make(map[string]bool)}
+	d := &directory{s: s, store: store, gone: make(map[envelope.Name]bool), asked: make(map[envelope.AgentID]bool), looked: make(map[string]bool)}
 	d.client, d.why = s.nodeIfUp(ctx)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -253,6 +254,10 @@ func (d *directory) lookup(ctx context.Context, name envelope.Name) (envelope.Ag
 		return envelope.AgentID{}, ctx.Err()
 	}
 	if is(err, envelope.NotFound) && !pinned.IsZero() {
+		if _, err := d.box(ctx, name.Box); is(err, envelope.NotFound) && !d.client.Welcome().Network.IsZero() && !d.gone[name] {
+			d.gone[name] = true
+			d.s.warn("box %s is not in the network; taking whom the keystore knows as %s", name.Box, name)
+		}
 		return pinned, nil
 	}
 	if err != nil {

@@ -45,6 +45,9 @@ func historyCommand(s *session) *cli.Command {
 				}
 				records = append(records, r)
 			}
+			if len(records) == 0 && s.incomplete.Load() {
+				return envelope.WithHint(envelope.Errorf(envelope.Unavailable, "too few nodes answer to know whether there is such a thing"), "try again when more nodes are up (l2p status)")
+			}
 			if len(records) == 0 {
 				return dir.noEnvelope(ctx, ref, 0)
 			}
@@ -68,7 +71,9 @@ type historyRow struct {
 
 func (s *session) printHistory(c *cli.Context, dir *directory, records []*envelope.Record) error {
 	wins := make(map[uint64]envelope.Version) // of each number
+	versions := make(map[uint64]int)          // with each number
 	for _, r := range records {
+		versions[r.Version.N]++
 		if have, ok := wins[r.Version.N]; !ok || r.Version.Newer(have) {
 			wins[r.Version.N] = r.Version
 		}
@@ -91,7 +96,7 @@ func (s *session) printHistory(c *cli.Context, dir *directory, records []*envelo
 		if entry.Deleted {
 			size = "removed"
 		}
-		cells = append(cells, []string{fmt.Sprint(entry.Version) + mark(entry.Wins), size, formatTime(r.Header.Time), dir.short(c.Context, r.Header.Author), r.Version.Hash.Short()})
+		cells = append(cells, []string{fmt.Sprint(entry.Version) + mark(entry.Wins && versions[entry.Version] > 1), size, formatTime(r.Header.Time), dir.short(c.Context, r.Header.Author), r.Version.Hash.Short()})
 	}
 	return s.result(rows, func(w io.Writer) {
 		table(w, []string{"VERSION", "SIZE", "TIME", "AUTHOR", "HASH"}, cells)

@@ -153,7 +153,7 @@ func TestNetworkStory(t *testing.T) {
 	if all := sh.ok("ls", "--all"); strings.Count(all, "\n") != len(want)+1 {
 		t.Errorf("ls --all: %s", all)
 	}
-	if table := sh.ok("history", "intro"); !strings.Contains(table, "2*") || !strings.Contains(table, "adam@a-tech") {
+	if table := sh.ok("history", "intro"); !strings.Contains(table, "\n2 ") || !strings.Contains(table, "adam@a-tech") {
 		t.Errorf("history: %s", table)
 	}
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"l2p/envelope"
 	"l2p/keystore"
@@ -32,6 +33,8 @@ type session struct {
 	client   *netq.Client      // use node or nodeIfUp
 	noNode   error             // why nodeIfUp found none
 	dir      *directory        // use directory
+
+	incomplete atomic.Bool // a list lacks what nodes have that don't answer
 
 	closers []func() error // run in reverse order at the end
 

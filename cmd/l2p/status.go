@@ -178,7 +178,11 @@ func whenUp(nodes []wire.NodeStatus) string {
 	if len(down) == 0 {
 		return ""
 	}
-	return ", when " + strings.Join(down, " and ") + " answers again"
+	answer := "answers"
+	if len(down) > 1 {
+		answer = "answer"
+	}
+	return ", when " + strings.Join(down, " and ") + " " + answer + " again"
 }
 
 // shareBar is how many characters the whole ring has.

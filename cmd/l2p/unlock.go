@@ -31,7 +31,7 @@ func unlockCommand(s *session) *cli.Command {
 		Usage:     "keep an agent's keys unlocked for a while, so that commands don't ask for the passphrase",
 		ArgsUsage: "[AGENT]",
 		Category:  "agents and groups",
-		Description: "The passphrase is asked for or read from --passphrase-file. A process in the background then keeps the keys in memory, for all commands of this user on this machine, until the time is over, `l2p lock` is run, the keys or their passphrase change, or the machine stops.\n" +
+		Description: "The passphrase is asked for or read from --passphrase-file. A process in the background then keeps the keys in memory, for all commands of this user that work with this keystore (see --home), until the time is over, `l2p lock` is run, the keys or their passphrase change, or the machine stops.\n" +
 			"Nothing is written to a disk. Programs of the same user can use the keys meanwhile, as with an ssh-agent.",
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "for", Usage: "lock again after `TIME`, such as 30m; at most 168h", Value: defaultUnlocked},
