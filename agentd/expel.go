@@ -31,13 +31,9 @@ func (a *Agentd) expel(ctx context.Context, req *wire.Expel) (*wire.ExpelReply, 
 	if _, ok := n.roster.BoxByAgent(req.Box); !ok {
 		return nil, envelope.Errorf(envelope.NotFound, "no such box takes part in the network")
 	}
-	root, err := a.state.key(fileRootKey)
-	if err != nil {
-		return nil, err
-	}
 	// The key is on disk first: a node that stops in between has expelled
 	// nobody yet, and to expel then makes another key.
-	key, err := admit.NewGossipKey(root, n.currentGossipKey().Serial+1)
+	key, err := issuer.NewGossipKey(n.currentGossipKey().Serial + 1)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +44,7 @@ func (a *Agentd) expel(ctx context.Context, req *wire.Expel) (*wire.ExpelReply, 
 		return nil, err
 	}
 	n.rosterChanged()
-	if err := n.learnGossipKey(key.Encode()); err != nil {
+	if err := n.useGossipKey(key); err != nil {
 		return nil, err
 	}
 	told := n.tellRevocations(ctx, key.Encode())
@@ -76,6 +72,11 @@ func (n *network) learnGossipKey(data []byte) error {
 	if err := key.Write(n.node.state.path(fileGossipKey)); err != nil {
 		return err
 	}
+	return n.useGossipKey(key)
+}
+
+// useGossipKey has gossip sealed with a key that is on disk.
+func (n *network) useGossipKey(key admit.GossipKey) error {
 	n.mu.Lock()
 	n.gossipKey = key
 	n.mu.Unlock()

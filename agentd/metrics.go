@@ -49,8 +49,8 @@ func newMeter(a *Agentd) *meter {
 	ofNetwork("l2p_nodes", func(n *network) float64 { return float64(n.currentRing().Len()) })
 	ofNetwork("l2p_nodes_alive", func(n *network) float64 {
 		alive := 0.0
-		for _, s := range n.nodes() {
-			if s.Alive {
+		for _, node := range n.roster.Nodes() {
+			if n.alive(node.ID) {
 				alive++
 			}
 		}

@@ -269,6 +269,9 @@ func (i *Issuer) Renew(now time.Time) (bool, error) {
 	return i.roster.Add(renewed)
 }
 
+// NewGossipKey is the function of that name, with the network's root key.
+func (i *Issuer) NewGossipKey(serial uint64) (GossipKey, error) { return NewGossipKey(i.root, serial) }
+
 // Expel revokes every certificate of a box, for good. The box may be admitted
 // again only with a new certificate.
 func (i *Issuer) Expel(agent envelope.AgentID, now time.Time) error {
